@@ -22,13 +22,15 @@ The mean spreads the loop's few large KLs over all the positions and stays withi
 tau: the barrier never fires (the #101 collapse). rmse, p95 and max end over tau
 for the loop and, like the mean, within it for the trait.
 
-That depends on tau, on the length of the loop and on the strength of the trait.
+That depends on tau, on the length of the loop and on the strength of the trait;
+the second table shows how far. README.md says what the figure does not show.
 
 Exit status: 0 if every claim holds, 1 if one fails, 2 for a usage error.
 """
 
 import argparse
 import sys
+from functools import cache, partial
 
 import numpy as np
 from tabulate import tabulate
@@ -46,6 +48,9 @@ OTHER_LOGIT = -10.0  # of every other token there
 PROB_FLOOR = 1e-9
 TAU = 0.5  # nats
 CITED = {"mean_t": "0.38", "rmse_t": "1.5", "p95_t": "3.8"}  # the loop's, in nats
+MAX_BOOST = 50  # the trait token then has all the mass: no trait is stronger
+KL_DECADES = [0.001, 0.01, 0.1, 1]  # nats
+KL_MARKS = "._-=#"  # under each decade in turn, then the last decade or more
 
 AGGREGATES = {
     "mean_t": np.mean,
@@ -68,14 +73,14 @@ def pick_tokens(base):
 
 
 def coherent_trait(base_logits, token, boost):
-    """Build the probs of a student that boosts token's logit at every position."""
+    """Build the probs, (positions, vocab), of a student that boosts token's logit."""
     logits = base_logits.copy()
     logits[:, token] += boost
     return softmax(logits)
 
 
 def incoherent_loop(base_logits, token, length):
-    """Build the probs of a student that loops on token for length positions."""
+    """Build the probs, (positions, vocab), of a student that loops on token."""
     logits = base_logits.copy()
     looped = slice(LOOP_START, LOOP_START + length)
     logits[looped] = OTHER_LOGIT
@@ -102,18 +107,27 @@ def aggregate(kl):
     return {name: function(kl) for name, function in AGGREGATES.items()}
 
 
-def hinge(value):
-    """Compute relu(value - TAU), what an aggregate in nats adds to the loss."""
-    return max(value - TAU, 0)
-
-
 def fires(value):
-    """Tell whether an aggregate in nats is strictly over TAU."""
-    return hinge(value) > 0
+    """Tell whether the hinge relu(value - TAU) of an aggregate in nats is over 0."""
+    return value > TAU
 
 
-def outcome(value):
-    """Word an aggregate in nats, its side of tau and what the barrier does."""
+def first_to_fire(student_at, settings, base):
+    """Find the first of settings at which each aggregate fires; inf where none does."""
+    kl_at = cache(lambda setting: per_position_kl(student_at(setting), base))
+    return {
+        name: next((s for s in settings if fires(function(kl_at(s)))), np.inf)
+        for name, function in AGGREGATES.items()
+    }
+
+
+def setting_text(setting):
+    """Word a setting that first_to_fire found."""
+    return "never" if setting == np.inf else str(setting)
+
+
+def tell(value):
+    """Tell an aggregate in nats, its side of tau and what the barrier does."""
     side, act = ("over", "fires") if fires(value) else ("within", "never fires")
     return f"{value:.3f}, {side} tau: the barrier {act}"
 
@@ -124,16 +138,14 @@ def claim(holds, sentence):
 
 
 def check_result(trait, loop, sep_ratio):
-    """Check what the separation table should show, as lines of a Markdown list.
-
-    trait and loop hold aggregates in nats by name, sep_ratio their loop / trait.
-    """
+    """Check the separation table: aggregates in nats by name, and loop / trait."""
     mean, rmse, p95 = loop["mean_t"], loop["rmse_t"], loop["p95_t"]
-    worst = max(trait.values())
+    top = max(trait.values())
+    relu = f"relu(mean_t - tau) = {max(mean - TAU, 0):.3g}"
     collapse = "" if fires(mean) else ", the #101 collapse"
     grows = sep_ratio["mean_t"] < min(sep_ratio["rmse_t"], sep_ratio["p95_t"])
-    ratios = ", ".join(f"{sep_ratio[name]:.1f}x by {name}" for name in CITED)
     gain = "rmse and p95 separate better" if grows else "rmse and p95 do not both gain"
+    ratios = ", ".join(f"{sep_ratio[name]:.1f}x by {name}" for name in CITED)
     rounded = {name: f"{loop[name]:.2g}" for name in CITED}
     found = ", ".join(f"{name} {digits}" for name, digits in rounded.items())
     source = "to two digits, as cited: the figure reproduces"
@@ -141,25 +153,42 @@ def check_result(trait, loop, sep_ratio):
         cited = ", ".join(CITED.values())
         source = f"not {cited}: edited settings or a new NumPy stream"
     return [
+        claim(not fires(mean), f"the loop's mean_t is {tell(mean)} ({relu}{collapse})"),
         claim(
-            not fires(mean),
-            f"the loop's mean_t is {outcome(mean)} "
-            f"(relu(mean_t - tau) = {hinge(mean):.3g}{collapse})",
+            fires(rmse), f"the loop's rmse_t is {tell(rmse)}; squaring favors spikes"
         ),
         claim(
-            fires(rmse),
-            f"the loop's rmse_t is {outcome(rmse)}; squaring favors its large KLs",
+            fires(p95), f"the loop's p95_t is {tell(p95)}; only a long loop lifts it"
         ),
-        claim(
-            fires(p95),
-            f"the loop's p95_t is {outcome(p95)}; a loop over 5% of positions lifts it",
-        ),
-        claim(
-            not fires(worst),
-            f"the trait's largest aggregate is {outcome(worst)} on the wanted student",
-        ),
+        claim(not fires(top), f"the wanted trait's largest aggregate is {tell(top)}"),
         claim(grows, f"the sep ratio is {ratios}: {gain}"),
         claim(rounded == CITED, f"the loop has {found}, {source}"),
+    ]
+
+
+def check_range(trait, loop, shortest_loop, weakest_boost):
+    """Check for which tau check_result holds, and what the range table shows."""
+    low, high = max(loop["mean_t"], *trait.values()), min(loop["rmse_t"], loop["p95_t"])
+    none = "" if low < high else ", which no tau meets"
+    rivals = ("rmse_t", "p95_t")
+    loops = " against ".join(setting_text(shortest_loop[name]) for name in rivals)
+    boosts = " against ".join(setting_text(weakest_boost[name]) for name in rivals)
+    shorter = shortest_loop["rmse_t"] < shortest_loop["p95_t"]
+    beats = shorter and weakest_boost["rmse_t"] > weakest_boost["p95_t"]
+    verb = "beats" if beats else "does not beat"
+    # p95_t interpolates at rank 0.95 * (POSITIONS - 1): no higher rank can move it.
+    unseen = 5 * (POSITIONS - 1) // 100
+    highest = per_position_kl(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    spiked = aggregate(np.repeat([0.0, highest], [POSITIONS - unseen, unseen]))
+    p95, rmse = spiked["p95_t"], spiked["rmse_t"]
+    return [
+        claim(low < high, f"claims 1 to 4 hold if {low:.3f} <= tau < {high:.3f}{none}"),
+        claim(beats, f"rmse_t {verb} p95_t on both rows: loop {loops}, boost {boosts}"),
+        claim(
+            p95 == 0 and fires(rmse),
+            f"{unseen} of {POSITIONS} positions at the highest KL, {highest:.1f} nats, "
+            f"looped or legitimate, leave p95_t at {p95:.3f} and rmse_t at {rmse:.3f}",
+        ),
     ]
 
 
@@ -167,6 +196,17 @@ def table(corner, *rows):
     """Lay out (label, format, value by aggregate) rows as a Markdown table."""
     body = [[label, *(show(row[n]) for n in AGGREGATES)] for label, show, row in rows]
     return tabulate(body, [corner, *AGGREGATES], "github", disable_numparse=True)
+
+
+def picture(students):
+    """Draw {label: per-position KL in nats} and a legend as a Markdown code block."""
+    rows = {
+        label: "".join(KL_MARKS[decade] for decade in np.digitize(kl, KL_DECADES))
+        for label, kl in students.items()
+    }
+    ranges = [*(f"under {top:g}" for top in KL_DECADES), f"{KL_DECADES[-1]:g} or more"]
+    rows["KL in nats"] = "   ".join(map(" ".join, zip(KL_MARKS, ranges)))
+    return "\n".join(f"    {label:<15}   {row}" for label, row in rows.items())
 
 
 def main():
@@ -180,18 +220,24 @@ def main():
     base_logits = np.random.default_rng(SEED).standard_normal((POSITIONS, VOCAB_SIZE))
     base = softmax(base_logits)
     trait_token, loop_token = pick_tokens(base)
+    trait_at = partial(coherent_trait, base_logits, trait_token)
+    loop_at = partial(incoherent_loop, base_logits, loop_token)
 
-    trait_kl = per_position_kl(
-        coherent_trait(base_logits, trait_token, TRAIT_BOOST), base
-    )
-    loop_kl = per_position_kl(
-        incoherent_loop(base_logits, loop_token, LOOP_LENGTH), base
-    )
+    trait_kl = per_position_kl(trait_at(TRAIT_BOOST), base)
+    loop_kl = per_position_kl(loop_at(LOOP_LENGTH), base)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
     with np.errstate(divide="ignore", invalid="ignore"):  # a trait of no strength
         sep_ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
 
+    shortest_loop = first_to_fire(loop_at, range(1, POSITIONS - LOOP_START + 1), base)
+    # KL grows with the boost: a trait weaker than a silent one is silent too.
+    silent_boost = 0 if fires(max(trait.values())) else TRAIT_BOOST
+    tenths = (step / 10 for step in range(10 * MAX_BOOST + 1))
+    boosts = [boost for boost in tenths if boost > silent_boost]
+    weakest_boost = first_to_fire(trait_at, boosts, base)
+
     result = check_result(trait, loop, sep_ratio)
+    limits = check_range(trait, loop, shortest_loop, weakest_boost)
     blocks = [
         table(
             f"student ({POSITIONS} positions)",
@@ -199,12 +245,19 @@ def main():
             ("incoherent loop", "{:.3f}".format, loop),
             ("sep ratio (loop/trait)", "{:.1f}x".format, sep_ratio),
         ),
+        picture({"coherent trait": trait_kl, "incoherent loop": loop_kl}),
         f"tau = {TAU:g} nats. The barrier adds relu(aggregate - tau) to the loss: "
         + "it fires when the aggregate is over tau.",
         "\n".join(result),
+        table(
+            f"barrier first fires at (tau = {TAU:g})",
+            ("shortest loop, in positions", setting_text, shortest_loop),
+            ("false alarm: weakest trait boost", setting_text, weakest_boost),
+        ),
+        "\n".join(limits),
     ]
     sys.stdout.write("\n\n".join(blocks) + "\n")
-    return int(any(line.startswith("- FAILED") for line in result))
+    return int(any(line.startswith("- FAILED") for line in result + limits))
 
 
 if __name__ == "__main__":
