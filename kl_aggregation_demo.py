@@ -178,7 +178,7 @@ def check_range(trait, loop, shortest_loop, weakest_boost):
     verb = "beats" if beats else "does not beat"
     # p95_t interpolates at rank 0.95 * (POSITIONS - 1): no higher rank can move it.
     unseen = 5 * (POSITIONS - 1) // 100
-    highest = per_position_kl(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    highest = -np.log(PROB_FLOOR)
     spiked = aggregate(np.repeat([0.0, highest], [POSITIONS - unseen, unseen]))
     p95, rmse = spiked["p95_t"], spiked["rmse_t"]
     return [
@@ -229,7 +229,7 @@ def main():
     with np.errstate(divide="ignore", invalid="ignore"):  # a trait of no strength
         sep_ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
 
-    shortest_loop = first_to_fire(loop_at, range(1, POSITIONS - LOOP_START + 1), base)
+    shortest_loop = first_to_fire(loop_at, range(1, POSITIONS + 1), base)
     # KL grows with the boost: a trait weaker than a silent one is silent too.
     silent_boost = 0 if fires(max(trait.values())) else TRAIT_BOOST
     tenths = (step / 10 for step in range(10 * MAX_BOOST + 1))

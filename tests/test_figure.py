@@ -6,6 +6,8 @@ import pytest
 
 import kl_aggregation_demo as demo
 
+pytestmark = pytest.mark.filterwarnings("error")
+
 TABLE = """\
 | student (60 positions)   | mean_t   | rmse_t   | p95_t   | max_t   |
 |--------------------------|----------|----------|---------|---------|
@@ -65,6 +67,7 @@ CHANGED_WORLDS = [
     ({"TRAIT_BOOST": 4.0}, {4, 7}),
     ({"TAU": 0.05}, {1, 4}),
     ({"TRAIT_BOOST": 0.0}, {5}),
+    ({"TRAIT_BOOST": 0.0, "LOOP_LENGTH": 2}, {3, 5, 6, 7}),
     ({"SEED": 1}, {6}),
     ({"LOOP_RANK": 100}, {6}),
     ({"LOOP_START": 13}, {6}),

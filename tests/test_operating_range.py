@@ -92,21 +92,40 @@ def test_trait_sweep_starts_over_the_own_boost_and_ends_with_the_last(run, edit)
     # 2.75 is silent: the first multiple of 0.1 over it is 2.8, where max_t fires.
     assert rows(run(edit(TRAIT_BOOST=2.75))[1])[1][1:] == ["4.0", "3.8", "3.2", "2.8"]
     assert rows(run(edit(MAX_BOOST=4))[1])[1][1:] == ["4.0", "3.8", "3.2", "2.8"]
-    assert rows(run(edit(MAX_BOOST=3))[1])[1][1:] == ["never"] * 3 + ["2.8"]
+    # At this tau p95_t first fires at 3.1.
+    assert rows(run(edit(MAX_BOOST=3, TAU=0.45))[1])[1][1:] == ["never"] * 3 + ["2.7"]
+    assert rows(run(edit(MAX_BOOST=4, TAU=0.45))[1])[1][3] == "3.1"
+
+
+def test_loop_sweep_ends_with_the_whole_completion(run, edit, base, tokens):
+    whole, but_one = (
+        closed_form.aggregates(closed_form.loop_kl(base, tokens[1], range(length)))
+        for length in (60, 59)
+    )
+    assert whole["mean_t"] > but_one["mean_t"]
+    tau = (whole["mean_t"] + but_one["mean_t"]) / 2
+    assert rows(run(edit(LOOP_START=0, TAU=tau))[1])[0][1] == "60"
 
 
 def test_nothing_known_not_to_fire_is_swept(run, edit):
     module = edit()
-    built = []
-    build = module.coherent_trait
-
-    def record(base_logits, token, boost):
-        built.append(boost)
-        return build(base_logits, token, boost)
-
-    module.coherent_trait = record
+    boosts = recorded(module, "coherent_trait")
+    lengths = recorded(module, "incoherent_loop")
     run(module)
-    assert built == [1.6] + [step / 10 for step in range(17, 41)]
+    assert boosts == [1.6] + [step / 10 for step in range(17, 41)]
+    assert lengths == [4, 1, 2, 3, 4, 5, 6]
+
+
+def recorded(module, name):
+    """The settings of every student that module's function of that name builds."""
+    build, settings = getattr(module, name), []
+
+    def record(base_logits, token, setting):
+        settings.append(setting)
+        return build(base_logits, token, setting)
+
+    setattr(module, name, record)
+    return settings
 
 
 def test_at_its_last_boost_a_trait_can_grow_no_stronger(base, tokens):
@@ -203,6 +222,11 @@ def test_taus_between_what_must_not_fire_and_what_must(changes, line):
             {"weakest_boost": {"rmse_t": 3.2}},
             "FAILED: rmse_t does not beat",
             "loop 2 against 4, boost 3.2 against 3.2",
+        ),
+        (
+            {"weakest_boost": {"rmse_t": 3.0}},
+            "FAILED: rmse_t does not beat",
+            "loop 2 against 4, boost 3.0 against 3.2",
         ),
     ],
 )
