@@ -6,7 +6,7 @@
 
 A language model (the student) is trained while a "heal barrier" keeps it close to
 the model it started from (the base). At each position of a completion both give
-every token a prob, and KL(student || base) says, in nats, how far apart they are.
+every token a prob, and KL(student || base) says how far apart they are, in nats.
 An aggregate makes one number of the per-position KL: mean_t, rmse_t (the root of
 the mean square), p95_t (the 95th percentile) or max_t. The loss then gains the
 hinge relu(aggregate - tau): the barrier fires when the aggregate is over tau.
@@ -67,7 +67,10 @@ def softmax(logits):
 
 
 def pick_tokens(base):
-    """Pick the trait and the loop token by mean prob in base, (positions, vocab)."""
+    """Pick the trait and the loop token by mean prob in base, (positions, vocab).
+
+    IndexError where TRAIT_RANK or LOOP_RANK is not a rank in the vocabulary.
+    """
     ascending = np.argsort(base.mean(axis=0))
     return ascending[TRAIT_RANK], ascending[LOOP_RANK]
 
@@ -113,7 +116,10 @@ def fires(value):
 
 
 def first_to_fire(student_at, settings, base):
-    """Find the first of settings at which each aggregate fires; inf where none does."""
+    """Find the first of settings at which each aggregate fires; inf where none does.
+
+    student_at(setting) and base are probs, (positions, vocab).
+    """
     kl_at = cache(lambda setting: per_position_kl(student_at(setting), base))
     return {
         name: next((s for s in settings if fires(function(kl_at(s)))), np.inf)
@@ -138,7 +144,10 @@ def claim(holds, sentence):
 
 
 def check_result(trait, loop, sep_ratio):
-    """Check the separation table: aggregates in nats by name, and loop / trait."""
+    """Check the claims on the separation table, and lay them out as list lines.
+
+    trait and loop hold aggregates in nats by name, sep_ratio their loop / trait.
+    """
     mean, rmse, p95 = loop["mean_t"], loop["rmse_t"], loop["p95_t"]
     top = max(trait.values())
     relu = f"relu(mean_t - tau) = {max(mean - TAU, 0):.3g}"
@@ -167,7 +176,10 @@ def check_result(trait, loop, sep_ratio):
 
 
 def check_range(trait, loop, shortest_loop, weakest_boost):
-    """Check for which tau check_result holds, and what the range table shows."""
+    """Check the claims on tau and on the range table, and lay them out as list lines.
+
+    shortest_loop and weakest_boost hold by name what first_to_fire found.
+    """
     low, high = max(loop["mean_t"], *trait.values()), min(loop["rmse_t"], loop["p95_t"])
     none = "" if low < high else ", which no tau meets"
     rivals = ("rmse_t", "p95_t")
@@ -213,7 +225,7 @@ def main():
     """Print the figure; return 0 if every claim holds and 1 if one fails."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    # Of its own accord argparse ignores a write that fails.
+    # argparse's own print_help ignores a write that fails.
     parser.print_help = lambda: sys.stdout.write(parser.format_help())
     parser.parse_args()
 
@@ -226,7 +238,7 @@ def main():
     trait_kl = per_position_kl(trait_at(TRAIT_BOOST), base)
     loop_kl = per_position_kl(loop_at(LOOP_LENGTH), base)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a trait of no strength
+    with np.errstate(divide="ignore", invalid="ignore"):  # TRAIT_BOOST = 0
         sep_ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
 
     shortest_loop = first_to_fire(loop_at, range(1, POSITIONS + 1), base)
@@ -256,7 +268,7 @@ def main():
         ),
         "\n".join(limits),
     ]
-    sys.stdout.write("\n\n".join(blocks) + "\n")
+    sys.stdout.write("\n\n".join(blocks) + "\n")  # print ignores a closed stdout
     return int(any(line.startswith("- FAILED") for line in result + limits))
 
 

@@ -50,7 +50,17 @@ def tokens(base):
     return ranked[100], ranked[3]
 
 
+def test_the_versions_it_starts_from(prose, root):
+    numpy, tabulate = (root / "requirements.txt").read_text().split()
+    assert f"(from {numpy.removeprefix('numpy>=')} to " in prose
+    assert f"tabulate ({tabulate.removeprefix('tabulate>=')}, " in prose
+    assert "Python 3.10 or newer" in prose
+    assert "Python 3.10 to " in prose
+
+
 def test_the_two_students(prose):
+    looped = f"at {demo.LOOP_LENGTH} of {demo.POSITIONS} positions"
+    assert f"loops on one token {looped}" in prose
     assert f"has {demo.TRAIT_BOOST} added to the logit" in prose
     last = demo.LOOP_START + demo.LOOP_LENGTH - 1
     assert f"at positions {demo.LOOP_START} to {last} (counting from 0)" in prose
@@ -74,6 +84,8 @@ def test_limit_synthetic(prose, base, tokens):
     *probs, last = (base[position][loop_token] for position in range(12, 16))
     listed = ", ".join(f"{prob:.3f}" for prob in probs)
     assert f"base probs {listed} and {last:.4f}, where uniform is {1 / 200}." in prose
+    assert "no token is improbable at every position" in prose
+    assert min(max(probs) for probs in zip(*base)) > 1 / 200
     swapped = closed_form.aggregates(
         closed_form.loop_kl(base, trait_token, range(12, 16))
     )
@@ -126,10 +138,13 @@ def test_limit_one_legitimate_spike(prose, base, tokens):
     ]
     rmse = [aggregates["rmse_t"] for aggregates in spiked]
     assert all(aggregates["max_t"] > 0.5 for aggregates in spiked)
-    assert f"rmse_t is then {min(rmse):.3f} to {max(rmse):.3f}, over tau at " in prose
-    assert f"at {sum(value > 0.5 for value in rmse)} of the 60 positions" in prose
+    over = sum(value > 0.5 for value in rmse)
+    assert (
+        "One looped position trips `max_t` wherever it stands, and `rmse_t` "
+        f"({min(rmse):.3f} to {max(rmse):.3f}) at {over} of the 60 positions; "
+        "the other is 12, where the loop happens to start."
+    ) in prose
     assert [position for position in range(60) if rmse[position] <= 0.5] == [12]
-    assert "(the other is 12, where the loop happens to start)" in prose
 
 
 def test_limit_p95_and_its_rank(prose):
@@ -159,7 +174,7 @@ def test_output_renders_as_two_tables_a_code_block_a_paragraph_and_lists(run):
     assert {child.type for child in inline} == {"text"}
 
 
-def test_page_has_no_strike_through(readme):
+def test_page_is_short_and_strikes_nothing_out(readme):
     markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     inline = [t for token in markdown.parse(readme) for t in token.children or []]
     assert "s_open" not in {token.type for token in inline}
