@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import closed_form
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +24,19 @@ def root():
 @pytest.fixture(scope="session")
 def script():
     return SCRIPT
+
+
+@pytest.fixture(scope="session")
+def base():
+    """The base's probs, by other means than the script's."""
+    return closed_form.base_probs()
+
+
+@pytest.fixture(scope="session")
+def tokens(base):
+    """The trait token and the loop token."""
+    ranked = closed_form.ranked_tokens(base)
+    return ranked[100], ranked[3]
 
 
 @pytest.fixture

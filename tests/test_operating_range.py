@@ -10,17 +10,6 @@ NAMES = ["mean_t", "rmse_t", "p95_t", "max_t"]
 
 
 @pytest.fixture(scope="module")
-def base():
-    return closed_form.base_probs()
-
-
-@pytest.fixture(scope="module")
-def tokens(base):
-    ranked = closed_form.ranked_tokens(base)
-    return ranked[100], ranked[3]
-
-
-@pytest.fixture(scope="module")
 def aggregates_by_loop(base, tokens):
     return {
         str(length): closed_form.aggregates(

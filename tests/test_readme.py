@@ -39,17 +39,6 @@ def prose(readme):
     return " ".join(readme.split())
 
 
-@pytest.fixture(scope="module")
-def base():
-    return closed_form.base_probs()
-
-
-@pytest.fixture(scope="module")
-def tokens(base):
-    ranked = closed_form.ranked_tokens(base)
-    return ranked[100], ranked[3]
-
-
 def test_the_versions_it_starts_from(prose, root):
     numpy, tabulate = (root / "requirements.txt").read_text().split()
     assert f"(from {numpy.removeprefix('numpy>=')} to " in prose
