@@ -19,14 +19,16 @@ def base():
     return np.array(closed_form.base_probs())
 
 
-def test_softmax_of_each_row():
+def test_softmax_over_the_last_axis():
     logits = np.log([[1.0, 3.0], [1.0, 1.0]])
     np.testing.assert_allclose(demo.softmax(logits), [[0.25, 0.75], [0.5, 0.5]])
+    np.testing.assert_allclose(demo.softmax(logits[0]), [0.25, 0.75])
 
 
 def test_softmax_of_huge_logits_neither_overflows_nor_vanishes():
     logits = np.log([[1.0, 3.0], [1.0, 1.0]]) + [[2000.0], [-2000.0]]
     np.testing.assert_allclose(demo.softmax(logits), [[0.25, 0.75], [0.5, 0.5]])
+    np.testing.assert_allclose(demo.softmax(logits[0]), [0.25, 0.75])
 
 
 def test_tokens_have_the_stated_ranks_in_the_demonstration(base, tokens):

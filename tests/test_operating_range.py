@@ -86,14 +86,17 @@ def test_trait_sweep_starts_over_the_own_boost_and_ends_with_the_last(run, edit)
     assert rows(run(edit(MAX_BOOST=4, TAU=0.45))[1])[1][3] == "3.1"
 
 
-def test_loop_sweep_ends_with_the_whole_completion(run, edit, base, tokens):
+def test_loop_sweep_ends_with_the_whole_completion(run, edit):
+    base = closed_form.base_probs(positions=61)
+    token = closed_form.ranked_tokens(base)[3]
     whole, but_one = (
-        closed_form.aggregates(closed_form.loop_kl(base, tokens[1], range(length)))
-        for length in (60, 59)
+        closed_form.aggregates(closed_form.loop_kl(base, token, range(length)))
+        for length in (61, 60)
     )
     assert whole["mean_t"] > but_one["mean_t"]
     tau = (whole["mean_t"] + but_one["mean_t"]) / 2
-    assert rows(run(edit(LOOP_START=0, TAU=tau))[1])[0][1] == "60"
+    loop_row, _ = rows(run(edit(POSITIONS=61, LOOP_START=0, TAU=tau))[1])
+    assert loop_row[1] == "61"
 
 
 def test_nothing_known_not_to_fire_is_swept(run, edit):
