@@ -264,7 +264,7 @@ def main():
         table(
             f"barrier first fires at (tau = {TAU:g})",
             ("shortest loop, in positions", setting_text, shortest_loop),
-            ("false alarm: weakest trait boost", setting_text, weakest_boost),
+            ("false alarm: weakest boost, in logits", setting_text, weakest_boost),
         ),
         "\n".join(limits),
     ]

@@ -46,10 +46,10 @@ def rows(output):
 def test_range_table_to_the_byte(run):
     table = """\
 
-| barrier first fires at (tau = 0.5)   | mean_t   | rmse_t   | p95_t   | max_t   |
-|--------------------------------------|----------|----------|---------|---------|
-| shortest loop, in positions          | 6        | 2        | 4       | 1       |
-| false alarm: weakest trait boost     | 4.0      | 3.8      | 3.2     | 2.8     |
+| barrier first fires at (tau = 0.5)    | mean_t   | rmse_t   | p95_t   | max_t   |
+|---------------------------------------|----------|----------|---------|---------|
+| shortest loop, in positions           | 6        | 2        | 4       | 1       |
+| false alarm: weakest boost, in logits | 4.0      | 3.8      | 3.2     | 2.8     |
 
 """
     assert table in run(demo)[1]

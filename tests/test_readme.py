@@ -53,6 +53,8 @@ def test_the_two_students(prose):
     assert f"has {demo.TRAIT_BOOST} added to the logit" in prose
     last = demo.LOOP_START + demo.LOOP_LENGTH - 1
     assert f"at positions {demo.LOOP_START} to {last} (counting from 0)" in prose
+    assert f"from position {demo.LOOP_START} on, and raises the trait's" in prose
+    assert f"boost from {demo.TRAIT_BOOST}, until each aggregate fires" in prose
 
 
 def test_why_the_mean_is_blind(prose, base, tokens):
