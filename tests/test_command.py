@@ -10,11 +10,11 @@ import pytest
 
 @pytest.fixture
 def command(script, tmp_path):
-    """Run the script as a command from a folder of its own."""
+    """Run the script, or an edited copy, as a command from a folder of its own."""
 
-    def run(*arguments, options=(), **settings):
+    def run(*arguments, file=script, **settings):
         return subprocess.run(
-            [sys.executable, *options, str(script), *arguments],
+            [sys.executable, str(file), *arguments],
             cwd=settings.pop("cwd", tmp_path),
             env={**os.environ, **settings.pop("env", {})},
             capture_output="stdout" not in settings,
@@ -34,15 +34,8 @@ def test_two_runs_agree_to_the_byte_wherever_they_start(command, root):
     assert first.stderr == second.stderr == ""
 
 
-def test_failing_claim_ends_with_status_1_and_the_whole_output(
-    command, script, tmp_path
-):
-    source = script.read_text(encoding="ascii").replace("\nSEED = 0\n", "\nSEED = 1\n")
-    edited = tmp_path / "edited.py"
-    edited.write_text(source, encoding="ascii")
-    result = subprocess.run(
-        [sys.executable, edited], capture_output=True, check=False, text=True
-    )
+def test_failing_claim_ends_with_status_1_and_the_whole_output(command, edit):
+    result = command(file=edit(SEED=1).__file__)
     assert result.returncode == 1
     assert len(result.stdout.splitlines()) == len(command().stdout.splitlines())
     assert result.stderr == ""
