@@ -22,14 +22,16 @@ The mean spreads the loop's few large KLs over all the positions and stays withi
 tau: the barrier never fires (the #101 collapse). rmse, p95 and max end over tau
 for the loop and, like the mean, within it for the trait.
 
-That depends on tau, on the length of the loop and on the strength of the trait;
-the second table shows how far. README.md says what the figure does not show.
+That is one point. In general two numbers decide: the share of the positions that
+loop, and how many times tau their KL is; README.md says how, and what is not shown.
 
-Exit status: 0 if every claim holds, 1 if one fails, 2 for a usage error.
+Exit status: 0 if every note holds, 1 if one fails, 2 for bad usage or settings.
 """
 
 import argparse
 import sys
+import textwrap
+from bisect import bisect
 from functools import cache, partial
 
 import numpy as np
@@ -48,9 +50,6 @@ OTHER_LOGIT = -10.0  # of every other token there
 PROB_FLOOR = 1e-9
 TAU = 0.5  # nats
 CITED = {"mean_t": "0.38", "rmse_t": "1.5", "p95_t": "3.8"}  # the loop's, in nats
-MAX_BOOST = 50  # the trait token then has all the mass: no trait is stronger
-KL_DECADES = [0.001, 0.01, 0.1, 1]  # nats
-KL_MARKS = "._-=#"  # under each decade in turn, then the last decade or more
 
 AGGREGATES = {
     "mean_t": np.mean,
@@ -58,6 +57,21 @@ AGGREGATES = {
     "p95_t": lambda kl: np.percentile(kl, 95),
     "max_t": np.max,
 }
+
+
+def setting_limits():
+    """Give, by setting, the two limits that it must lie between and may not equal."""
+    return {
+        "SEED": (-1, np.inf),
+        "LOOP_START": (-1, POSITIONS),
+        "LOOP_LENGTH": (0, POSITIONS - LOOP_START + 1),
+        "LOOP_RANK": (-1, TRAIT_RANK),
+        "TRAIT_RANK": (LOOP_RANK, VOCAB_SIZE),
+        "TRAIT_BOOST": (0, np.inf),
+        "LOOP_LOGIT": (OTHER_LOGIT, np.inf),
+        "PROB_FLOOR": (0, 1),
+        "TAU": (0, np.inf),
+    }
 
 
 def softmax(logits):
@@ -110,98 +124,69 @@ def aggregate(kl):
     return {name: function(kl) for name, function in AGGREGATES.items()}
 
 
-def fires(value):
-    """Tell whether the hinge relu(value - TAU) of an aggregate in nats is over 0."""
-    return value > TAU
+def first_over(limits, sweep, kl_at, every=None):
+    """Find the first value in a sweep at which each aggregate is over its limit.
 
-
-def first_to_fire(student_at, settings, base):
-    """Find the first of settings at which each aggregate fires; inf where none does.
-
-    student_at(setting) and base are probs, (positions, vocab).
+    Return by name its place in the sweep and the value, or a word: "never" past the
+    end, and every, if given, at the start. limits and kl_at(value), per-position KL,
+    are in nats. No aggregate may fall along the sweep: the search is by bisection.
     """
-    kl_at = cache(lambda setting: per_position_kl(student_at(setting), base))
-    return {
-        name: next((s for s in settings if fires(function(kl_at(s)))), np.inf)
-        for name, function in AGGREGATES.items()
-    }
+    outcomes, first = [every or sweep[0], *sweep[1:], "never"], {}
+    for name, function in AGGREGATES.items():
+        place = bisect(sweep, limits[name], key=lambda value: function(kl_at(value)))
+        first[name] = place, outcomes[place]
+    return first
 
 
-def setting_text(setting):
-    """Word a setting that first_to_fire found."""
-    return "never" if setting == np.inf else str(setting)
+def make_notes(trait, loop, sep_ratio, loops, completions, boosts):
+    """Make the notes, in order: {what should be: (whether it is, what is)}.
 
-
-def tell(value):
-    """Tell an aggregate in nats, its side of tau and what the barrier does."""
-    side, act = ("over", "fires") if fires(value) else ("within", "never fires")
-    return f"{value:.3f}, {side} tau: the barrier {act}"
-
-
-def claim(holds, sentence):
-    """Lay out a sentence, true whether or not its claim holds, as a list line."""
-    return f"- {'ok' if holds else 'FAILED'}: {sentence}"
-
-
-def check_result(trait, loop, sep_ratio):
-    """Check the claims on the separation table, and lay them out as list lines.
-
-    trait and loop hold aggregates in nats by name, sep_ratio their loop / trait.
+    trait and loop hold aggregates in nats by name, sep_ratio their loop / trait, and
+    the others what first_over found.
     """
     mean, rmse, p95 = loop["mean_t"], loop["rmse_t"], loop["p95_t"]
     top = max(trait.values())
-    relu = f"relu(mean_t - tau) = {max(mean - TAU, 0):.3g}"
-    collapse = "" if fires(mean) else ", the #101 collapse"
     grows = sep_ratio["mean_t"] < min(sep_ratio["rmse_t"], sep_ratio["p95_t"])
-    gain = "rmse and p95 separate better" if grows else "rmse and p95 do not both gain"
-    ratios = ", ".join(f"{sep_ratio[name]:.1f}x by {name}" for name in CITED)
-    rounded = {name: f"{loop[name]:.2g}" for name in CITED}
-    found = ", ".join(f"{name} {digits}" for name, digits in rounded.items())
-    source = "to two digits, as cited: the figure reproduces"
-    if rounded != CITED:
-        cited = ", ".join(CITED.values())
-        source = f"not {cited}: edited settings or a new NumPy stream"
-    return [
-        claim(not fires(mean), f"the loop's mean_t is {tell(mean)} ({relu}{collapse})"),
-        claim(
-            fires(rmse), f"the loop's rmse_t is {tell(rmse)}; squaring favors spikes"
-        ),
-        claim(
-            fires(p95), f"the loop's p95_t is {tell(p95)}; only a long loop lifts it"
-        ),
-        claim(not fires(top), f"the wanted trait's largest aggregate is {tell(top)}"),
-        claim(grows, f"the sep ratio is {ratios}: {gain}"),
-        claim(rounded == CITED, f"the loop has {found}, {source}"),
-    ]
-
-
-def check_range(trait, loop, shortest_loop, weakest_boost):
-    """Check the claims on tau and on the range table, and lay them out as list lines.
-
-    shortest_loop and weakest_boost hold by name what first_to_fire found.
-    """
-    low, high = max(loop["mean_t"], *trait.values()), min(loop["rmse_t"], loop["p95_t"])
-    none = "" if low < high else ", which no tau meets"
-    rivals = ("rmse_t", "p95_t")
-    loops = " against ".join(setting_text(shortest_loop[name]) for name in rivals)
-    boosts = " against ".join(setting_text(weakest_boost[name]) for name in rivals)
-    shorter = shortest_loop["rmse_t"] < shortest_loop["p95_t"]
-    beats = shorter and weakest_boost["rmse_t"] > weakest_boost["p95_t"]
-    verb = "beats" if beats else "does not beat"
+    ratios = "{mean_t:.1f}x to {rmse_t:.1f}x and {p95_t:.1f}x".format(**sep_ratio)
+    digits = {name: f"{loop[name]:.2g}" for name in CITED}
+    taus = [(top, min(loop.values())), (max(top, mean), min(rmse, p95))]
+    spans = " and ".join(f"{low:.3f} <= tau < {high:.3f}" for low, high in taus)
+    pairs = [(row["rmse_t"], row["p95_t"]) for row in (loops, completions, boosts)]
+    *sooner, later = (rmse[0] - p95[0] for rmse, p95 in pairs)
+    edges = ", ".join(f"{rmse[1]} against {p95[1]}" for rmse, p95 in pairs)
     # p95_t interpolates at rank 0.95 * (POSITIONS - 1): no higher rank can move it.
     unseen = 5 * (POSITIONS - 1) // 100
     highest = -np.log(PROB_FLOOR)
-    spiked = aggregate(np.repeat([0.0, highest], [POSITIONS - unseen, unseen]))
-    p95, rmse = spiked["p95_t"], spiked["rmse_t"]
-    return [
-        claim(low < high, f"claims 1 to 4 hold if {low:.3f} <= tau < {high:.3f}{none}"),
-        claim(beats, f"rmse_t {verb} p95_t on both rows: loop {loops}, boost {boosts}"),
-        claim(
-            p95 == 0 and fires(rmse),
-            f"{unseen} of {POSITIONS} positions at the highest KL, {highest:.1f} nats, "
-            f"looped or legitimate, leave p95_t at {p95:.3f} and rmse_t at {rmse:.3f}",
+    spiked = aggregate(np.repeat([highest, 0], [unseen, POSITIONS - unseen]))
+    return {
+        "the loop's mean_t should stay within tau, so that relu(mean_t - tau) = 0 and "
+        "the barrier never fires, the #101 collapse": (mean <= TAU, f"{mean:.3f}"),
+        "a barrier on the same loop's rmse_t should fire": (rmse > TAU, f"{rmse:.3f}"),
+        "a barrier on the same loop's p95_t should fire": (p95 > TAU, f"{p95:.3f}"),
+        "all four aggregates of the wanted trait should stay within tau, even the "
+        "largest": (top <= TAU, f"{top:.3f}"),
+        "the sep ratio should grow from mean_t to rmse_t and p95_t: if the mean "
+        "separated too, outlier aggregates would buy nothing": (grows, ratios),
+        f"the loop's {', '.join(CITED)} should be {', '.join(CITED.values())} as cited, "
+        "unless a setting was edited or NumPy draws other "
+        "numbers": (digits == CITED, ", ".join(digits.values())),
+        "some tau should make all four fire on the loop and not on the trait, and some "
+        "higher one all but mean_t": (all(low < high for low, high in taus), spans),
+        "rmse_t should fire on a shorter loop, in a longer completion and only on a "
+        "stronger trait than p95_t": (max(sooner) < 0 < later, edges),
+        "the price: positions too few for p95_t to see should, at the highest KL there "
+        "is, lift rmse_t over tau": (
+            spiked["p95_t"] == 0 and spiked["rmse_t"] > TAU,
+            f"{unseen} of {POSITIONS} at {highest:.1f} nats give "
+            + "{p95_t:.3f} and {rmse_t:.3f}".format(**spiked),
         ),
-    ]
+    }
+
+
+def list_item(number, should, holds, found):
+    """Lay out a note as an item of a Markdown list."""
+    text = f"{number}. {'ok' if holds else 'FAILED'}: {should}: {found}"
+    return textwrap.fill(text, 80, subsequent_indent="   ")
 
 
 def table(corner, *rows):
@@ -210,46 +195,55 @@ def table(corner, *rows):
     return tabulate(body, [corner, *AGGREGATES], "github", disable_numparse=True)
 
 
-def picture(students):
-    """Draw {label: per-position KL in nats} and a legend as a Markdown code block."""
-    rows = {
-        label: "".join(KL_MARKS[decade] for decade in np.digitize(kl, KL_DECADES))
-        for label, kl in students.items()
-    }
-    ranges = [*(f"under {top:g}" for top in KL_DECADES), f"{KL_DECADES[-1]:g} or more"]
-    rows["KL in nats"] = "   ".join(map(" ".join, zip(KL_MARKS, ranges)))
-    return "\n".join(f"    {label:<15}   {row}" for label, row in rows.items())
+def picture(label, kl):
+    """Draw per-position KL in nats as Markdown code: # over tau, a dot within it."""
+    marks = "".join(np.where(kl > TAU, "#", "."))
+    return textwrap.fill(f"    {label:<16}{marks}", 80, subsequent_indent=" " * 20)
 
 
 def main():
-    """Print the figure; return 0 if every claim holds and 1 if one fails."""
+    """Print the figure; return 0 if every note holds and 1 if one fails."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    # argparse's own print_help ignores a write that fails.
-    parser.print_help = lambda: sys.stdout.write(parser.format_help())
     parser.parse_args()
+    for name, (low, high) in setting_limits().items():
+        if not low < (value := globals()[name]) < high:
+            parser.exit(2, f"{name} = {value} must be over {low} and under {high}\n")
 
     base_logits = np.random.default_rng(SEED).standard_normal((POSITIONS, VOCAB_SIZE))
     base = softmax(base_logits)
     trait_token, loop_token = pick_tokens(base)
-    trait_at = partial(coherent_trait, base_logits, trait_token)
-    loop_at = partial(incoherent_loop, base_logits, loop_token)
 
-    trait_kl = per_position_kl(trait_at(TRAIT_BOOST), base)
-    loop_kl = per_position_kl(loop_at(LOOP_LENGTH), base)
+    @cache
+    def trait_kl_at(boost):
+        return per_position_kl(coherent_trait(base_logits, trait_token, boost), base)
+
+    def loop_kl_at(length):
+        return per_position_kl(incoherent_loop(base_logits, loop_token, length), base)
+
+    trait_kl, loop_kl = trait_kl_at(TRAIT_BOOST), loop_kl_at(LOOP_LENGTH)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
-    with np.errstate(divide="ignore", invalid="ignore"):  # TRAIT_BOOST = 0
-        sep_ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
+    if min(trait.values()) <= 0:
+        parser.exit(2, f"{TRAIT_BOOST = } must be over what {PROB_FLOOR = } hides\n")
+    sep_ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
 
-    shortest_loop = first_to_fire(loop_at, range(1, POSITIONS + 1), base)
-    # KL grows with the boost: a trait weaker than a silent one is silent too.
-    silent_boost = 0 if fires(max(trait.values())) else TRAIT_BOOST
-    tenths = (step / 10 for step in range(10 * MAX_BOOST + 1))
-    boosts = [boost for boost in tenths if boost > silent_boost]
-    weakest_boost = first_to_fire(trait_at, boosts, base)
+    tau = dict.fromkeys(AGGREGATES, TAU)
+    lengths = range(1, POSITIONS - LOOP_START + 1)
+    completions = range(max(1000, POSITIONS), LOOP_LENGTH - 1, -1)
+    boosts = [tenth / 10 for tenth in range(1, 501)]  # at 50 the token has all the mass
+    looped_kl = loop_kl_at(len(lengths))[LOOP_START:]
 
-    result = check_result(trait, loop, sep_ratio)
-    limits = check_range(trait, loop, shortest_loop, weakest_boost)
+    def diluted(length, positions=POSITIONS):
+        return np.append(looped_kl[:length], np.zeros(positions - length))
+
+    loops = first_over(tau, lengths, diluted)
+    longest = first_over(tau, completions, partial(diluted, LOOP_LENGTH), "any")
+    weakest = first_over(tau, boosts, trait_kl_at)
+    own = first_over(trait, lengths, diluted)
+
+    notes = make_notes(trait, loop, sep_ratio, loops, longest, weakest)
+    items = [list_item(n, s, *found) for n, (s, found) in enumerate(notes.items(), 1)]
+    outcome = "{0[1]}".format
     blocks = [
         table(
             f"student ({POSITIONS} positions)",
@@ -257,19 +251,21 @@ def main():
             ("incoherent loop", "{:.3f}".format, loop),
             ("sep ratio (loop/trait)", "{:.1f}x".format, sep_ratio),
         ),
-        picture({"coherent trait": trait_kl, "incoherent loop": loop_kl}),
-        f"tau = {TAU:g} nats. The barrier adds relu(aggregate - tau) to the loss: "
-        + "it fires when the aggregate is over tau.",
-        "\n".join(result),
+        f"{picture('coherent trait', trait_kl)}\n{picture('incoherent loop', loop_kl)}",
+        f"tau = {TAU:g} nats; # marks a position whose KL is over it. The barrier adds\n"
+        + "relu(aggregate - tau) to the loss: it fires when the aggregate is over tau.",
+        "\n".join(items[:6]),
         table(
-            f"barrier first fires at (tau = {TAU:g})",
-            ("shortest loop, in positions", setting_text, shortest_loop),
-            ("false alarm: weakest boost, in logits", setting_text, weakest_boost),
+            f"at tau = {TAU:g}, in positions",
+            ("shortest loop that fires", outcome, loops),
+            (f"longest completion, up to {completions[0]}", outcome, longest),
+            ("false alarm: weakest boost, logits", outcome, weakest),
+            ("shortest loop over the trait's own", outcome, own),
         ),
-        "\n".join(limits),
+        "\n".join(items[6:]),
     ]
     sys.stdout.write("\n\n".join(blocks) + "\n")  # print ignores a closed stdout
-    return int(any(line.startswith("- FAILED") for line in result + limits))
+    return int(not all(holds for holds, _ in notes.values()))
 
 
 if __name__ == "__main__":

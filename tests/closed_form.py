@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+NAMES = ["mean_t", "rmse_t", "p95_t", "max_t"]
+
 
 def base_probs(seed=0, positions=60, vocab_size=200):
     weights = np.exp(
@@ -53,3 +55,8 @@ def aggregates(kl):
         "p95_t": below + (rank - math.floor(rank)) * (above - below),
         "max_t": ordered[-1],
     }
+
+
+def spiked(kl, positions):
+    """The aggregates of some KLs among zeros, over so many positions in all."""
+    return aggregates([*kl, *[0.0] * (positions - len(kl))])

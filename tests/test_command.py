@@ -12,10 +12,10 @@ import pytest
 def command(script, tmp_path):
     """Run the script, or an edited copy, as a command from a folder of its own."""
 
-    def run(*arguments, file=script, **settings):
+    def start(file=script, **settings):
         return subprocess.run(
-            [sys.executable, str(file), *arguments],
-            cwd=settings.pop("cwd", tmp_path),
+            [sys.executable, str(file)],
+            cwd=tmp_path,
             env={**os.environ, **settings.pop("env", {})},
             capture_output="stdout" not in settings,
             check=False,
@@ -24,50 +24,132 @@ def command(script, tmp_path):
             **settings,
         )
 
-    return run
+    return start
 
 
-def test_two_runs_agree_to_the_byte_wherever_they_start(command, root):
-    first, second = command(), command(cwd=root)
-    assert first.returncode == second.returncode == 0
-    assert first.stdout == second.stdout != ""
-    assert first.stderr == second.stderr == ""
+@pytest.fixture
+def leave(edit, monkeypatch, capsys):
+    """Run an edited script that ends early: its status, output and error."""
+
+    def ended(*arguments, **settings):
+        module = edit(**settings)
+        monkeypatch.setattr(sys, "argv", ["kl_aggregation_demo.py", *arguments])
+        with pytest.raises(SystemExit) as end:
+            module.main()
+        return end.value.code, *capsys.readouterr()
+
+    return ended
 
 
-def test_failing_claim_ends_with_status_1_and_the_whole_output(command, edit):
-    result = command(file=edit(SEED=1).__file__)
+def test_the_command_prints_the_same_to_the_byte_wherever_it_starts(command, world):
+    result = command()
+    assert result.returncode == 0
+    assert result.stdout == world().text != ""
+    assert result.stderr == ""
+
+
+def test_a_failing_note_ends_with_status_1_and_the_whole_output(command, edit, run):
+    module = edit(SEED=1)
+    result = command(file=module.__file__)
     assert result.returncode == 1
-    assert len(result.stdout.splitlines()) == len(command().stdout.splitlines())
+    assert result.stdout == run(module).text
     assert result.stderr == ""
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_prints_what_the_script_shows(command, flag):
-    result = command(flag)
-    assert result.returncode == 0
-    assert "Why does a safeguard on the mean KL miss a token loop" in result.stdout
-    assert "\nincoherent loop  is the base but for" in result.stdout
-    assert result.stderr == ""
+def test_help_prints_what_the_script_shows(leave, flag):
+    status, output, error = leave(flag)
+    assert status == 0
+    assert "Why does a safeguard on the mean KL miss a token loop" in output
+    assert "\nincoherent loop  is the base but for" in output
+    assert error == ""
 
 
 @pytest.mark.parametrize("argument", ["stray", "--tau=1", "--hel", "-x", ""])
-def test_any_other_argument_is_a_usage_error(command, argument):
-    result = command(argument)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert "usage: kl_aggregation_demo.py" in result.stderr
+def test_any_other_argument_is_a_usage_error(leave, argument):
+    status, output, error = leave(argument)
+    assert status == 2
+    assert output == ""
+    assert "usage: kl_aggregation_demo.py" in error
+
+
+# Each rule just past either of its ends, and what the reader is told that it names.
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"SEED": -1},
+        {"LOOP_START": -1},
+        {"LOOP_START": 60},
+        {"LOOP_START": 100},
+        {"LOOP_LENGTH": 0},
+        {"LOOP_LENGTH": 49},
+        {"LOOP_LENGTH": 100},
+        {"LOOP_RANK": -1},
+        {"LOOP_RANK": 100},
+        {"LOOP_RANK": 3, "VOCAB_SIZE": 4},
+        {"TRAIT_RANK": 200},
+        {"TRAIT_BOOST": 0.0},
+        {"TRAIT_BOOST": "float('inf')"},
+        {"TRAIT_BOOST": "float('nan')"},
+        {"LOOP_LOGIT": -10.0},
+        {"LOOP_LOGIT": "float('inf')"},
+        {"LOOP_LOGIT": "float('nan')"},
+        {"PROB_FLOOR": 0},
+        {"PROB_FLOOR": 1},
+        {"TAU": 0.0},
+        {"TAU": "float('inf')"},
+        {"TAU": "float('nan')"},
+        # A trait whose KL is 0 would have no sep ratio.
+        {"TRAIT_BOOST": 1e-20},
+        {"TRAIT_BOOST": 1.6, "PROB_FLOOR": 0.1},
+    ],
+    ids=str,
+)
+def test_settings_that_describe_no_experiment_are_refused(leave, settings):
+    status, output, error = leave(**settings)
+    (name, value), *_ = settings.items()
+    named = re.escape(
+        f"{name} = {str(value).removeprefix('float(').strip(chr(39) + ')')}"
+    )
+    assert status == 2
+    assert output == ""
+    assert re.fullmatch(rf"{named} must be [^\n]+\n", error), error
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"LOOP_START": 0},
+        {"LOOP_START": 59, "LOOP_LENGTH": 1},
+        {"LOOP_LENGTH": 48},
+        {"LOOP_RANK": 0},
+        {"LOOP_RANK": 99},
+        {"TRAIT_RANK": 4},
+        {"TRAIT_RANK": 199},
+        {"TRAIT_BOOST": 1e-3},
+        {"TRAIT_BOOST": 1e300},
+        {"LOOP_LOGIT": -9.9},
+        {"LOOP_LOGIT": 1e300},
+        {"OTHER_LOGIT": "float('-inf')"},
+        {"PROB_FLOOR": 1e-300},
+        {"PROB_FLOOR": 0.05},
+        {"TAU": 1e-300},
+        {"TAU": 1e300},
+        {"VOCAB_SIZE": 8},
+        {"POSITIONS": 1, "LOOP_START": 0, "LOOP_LENGTH": 1},
+    ],
+    ids=str,
+)
+def test_settings_just_within_the_rules_are_not(world, settings):
+    assert len(world(**settings).holds) == 9
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("arguments", [[], ["--help"]])
-def test_a_full_disk_is_not_success(command, arguments, unbuffered):
+def test_a_full_disk_is_not_success(command, unbuffered):
     with open("/dev/full", "w") as full:
         result = command(
-            *arguments,
-            env={"PYTHONUNBUFFERED": unbuffered},
-            stdout=full,
-            stderr=subprocess.PIPE,
+            env={"PYTHONUNBUFFERED": unbuffered}, stdout=full, stderr=subprocess.PIPE
         )
     assert result.returncode != 0
     assert "No space left on device" in result.stderr
