@@ -131,10 +131,10 @@ def first_over(limits, sweep, kl_at, every=None):
     end, and every, if given, at the start. limits and kl_at(value), per-position KL,
     are in nats. No aggregate may fall along the sweep: the search is by bisection.
     """
-    outcomes, first = [every or sweep[0], *sweep[1:], "never"], {}
+    first, words = {}, {0: every, len(sweep): "never"}
     for name, function in AGGREGATES.items():
         place = bisect(sweep, limits[name], key=lambda value: function(kl_at(value)))
-        first[name] = place, outcomes[place]
+        first[name] = place, words.get(place) or sweep[place]
     return first
 
 
@@ -151,9 +151,9 @@ def make_notes(trait, loop, sep_ratio, loops, completions, boosts):
     digits = {name: f"{loop[name]:.2g}" for name in CITED}
     taus = [(top, min(loop.values())), (max(top, mean), min(rmse, p95))]
     spans = " and ".join(f"{low:.3f} <= tau < {high:.3f}" for low, high in taus)
-    pairs = [(row["rmse_t"], row["p95_t"]) for row in (loops, completions, boosts)]
-    *sooner, later = (rmse[0] - p95[0] for rmse, p95 in pairs)
-    edges = ", ".join(f"{rmse[1]} against {p95[1]}" for rmse, p95 in pairs)
+    rows = loops, completions, boosts
+    *sooner, later = (row["rmse_t"][0] - row["p95_t"][0] for row in rows)
+    edges = ", ".join(f"{row['rmse_t'][1]} against {row['p95_t'][1]}" for row in rows)
     # p95_t interpolates at rank 0.95 * (POSITIONS - 1): no higher rank can move it.
     unseen = 5 * (POSITIONS - 1) // 100
     highest = -np.log(PROB_FLOOR)
@@ -197,7 +197,7 @@ def table(corner, *rows):
 
 def picture(label, kl):
     """Draw per-position KL in nats as Markdown code: # over tau, a dot within it."""
-    marks = "".join(np.where(kl > TAU, "#", "."))
+    marks = "".join("#" if nats > TAU else "." for nats in kl)
     return textwrap.fill(f"    {label:<16}{marks}", 80, subsequent_indent=" " * 20)
 
 
@@ -232,9 +232,10 @@ def main():
     completions = range(max(1000, POSITIONS), LOOP_LENGTH - 1, -1)
     boosts = [tenth / 10 for tenth in range(1, 501)]  # at 50 the token has all the mass
     looped_kl = loop_kl_at(len(lengths))[LOOP_START:]
+    zeros = np.zeros(completions[0])  # where student and base agree
 
     def diluted(length, positions=POSITIONS):
-        return np.append(looped_kl[:length], np.zeros(positions - length))
+        return np.concatenate([looped_kl[:length], zeros[length:positions]])
 
     loops = first_over(tau, lengths, diluted)
     longest = first_over(tau, completions, partial(diluted, LOOP_LENGTH), "any")
