@@ -152,6 +152,7 @@ def make_notes(trait, loop, sep_ratio, loops, completions, boosts):
     taus = [(top, min(loop.values())), (max(top, mean), min(rmse, p95))]
     spans = " and ".join(f"{low:.3f} <= tau < {high:.3f}" for low, high in taus)
     rows = loops, completions, boosts
+    # How far into each sweep rmse_t starts to fire, less how far p95_t does.
     *sooner, later = (row["rmse_t"][0] - row["p95_t"][0] for row in rows)
     edges = ", ".join(f"{row['rmse_t'][1]} against {row['p95_t'][1]}" for row in rows)
     # p95_t interpolates at rank 0.95 * (POSITIONS - 1): no higher rank can move it.
