@@ -89,6 +89,7 @@ def test_any_other_argument_is_a_usage_error(leave, argument):
         {"LOOP_RANK": 3, "VOCAB_SIZE": 4},
         {"TRAIT_RANK": 200},
         {"TRAIT_BOOST": 0.0},
+        {"TRAIT_BOOST": -0.5},
         {"TRAIT_BOOST": "float('inf')"},
         {"TRAIT_BOOST": "float('nan')"},
         {"LOOP_LOGIT": -10.0},

@@ -3,6 +3,7 @@
 import sys
 
 import closed_form
+import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
@@ -99,7 +100,7 @@ def test_an_aggregate_of_exactly_tau_does_not_fire(world, edit):
     """At a tau to the bit, the note on it and the sweeps are strict."""
     nats = {}
     module = edit()
-    logits = demo.np.random.default_rng(0).standard_normal((60, 200))
+    logits = np.random.default_rng(0).standard_normal((60, 200))
     probs = module.softmax(logits)
     trait_token, loop_token = module.pick_tokens(probs)
     for student, build, token, setting in [
@@ -114,8 +115,8 @@ def test_an_aggregate_of_exactly_tau_does_not_fire(world, edit):
     assert world(TAU=nats["trait"]["max_t"]).holds[4]
     at_p95 = world(TAU=nats["loop"]["p95_t"])
     assert (at_p95.limits[0][2], at_p95.limits[1][2]) == ("5", "59")
-    assert "#" not in picture(world(TAU=nats["trait"]["max_t"]))[0]
-    assert picture(world(TAU=nats["loop"]["max_t"]))[1] == "." * 60
+    assert "#" not in drawn(world(TAU=nats["trait"]["max_t"]))[0]
+    assert drawn(world(TAU=nats["loop"]["max_t"]))[1] == "." * 60
 
 
 @pytest.mark.parametrize("worse", ["rmse_t", "p95_t"])
@@ -153,7 +154,7 @@ def test_note_9_has_as_many_positions_as_p95_cannot_see(world, positions):
 
 def test_a_percentile_that_saw_the_spikes_would_fail_note_9(edit, run):
     module = edit()
-    module.AGGREGATES["p95_t"] = lambda kl: demo.np.percentile(kl, 99)
+    module.AGGREGATES["p95_t"] = lambda kl: np.percentile(kl, 99)
     figure = run(module)
     assert not figure.holds[9]
     assert figure.found[9] == "2 of 60 at 20.7 nats give 20.723 and 3.784"
@@ -163,7 +164,7 @@ def test_the_highest_kl_is_the_floors(world):
     assert "2 of 60 at 9.2 nats give" in world(PROB_FLOOR=1e-4).found[9]
 
 
-def picture(figure):
+def drawn(figure):
     """The marks of the trait and of the loop, however their lines are broken."""
     block = figure.text.split("\n\n")[1]
     trait, loop = block.removeprefix("    coherent trait").split("    incoherent loop")
@@ -178,7 +179,7 @@ def test_picture_mark_by_mark(world, tau, positions):
     ranked = closed_form.ranked_tokens(probs)
     trait = closed_form.trait_kl(probs, ranked[100], 1.6)
     loop = closed_form.loop_kl(probs, ranked[3], range(12, 16))
-    assert picture(world(TAU=tau, POSITIONS=positions)) == tuple(
+    assert drawn(world(TAU=tau, POSITIONS=positions)) == tuple(
         "".join("#" if nats > tau else "." for nats in kl) for kl in (trait, loop)
     )
 

@@ -72,7 +72,8 @@ def by_boost(base, tokens):
 
 
 @pytest.mark.parametrize(
-    "tau", [0.01, 0.09, 0.3, 0.45, 0.5, 0.75, 1.0, 1.6, 3.0, 4.8, 5.0, 5.85, 8.0, 9.0]
+    "tau",
+    [1e-5, 0.01, 0.09, 0.3, 0.45, 0.5, 0.75, 1.0, 1.6, 3.0, 4.8, 5.0, 5.85, 8.0, 9.0],
 )
 def test_rows_1_to_3_are_the_brute_force(world, tau, by_loop, by_completion, by_boost):
     loop_row, completion_row, boost_row, _ = world(TAU=tau).limits
@@ -89,6 +90,7 @@ def test_brute_force_covers_never_any_the_last_loop_and_weak_traits(
     assert first_past([5.0] * 4, by_loop)[0] == "never"
     assert first_past([9.0] * 4, by_loop) == ["never"] * 4
     assert first_past([9.0] * 4, by_boost) == ["never"] * 4
+    assert first_past([1e-5] * 4, by_boost) == ["0.1"] * 4
     assert first_past([0.01] * 4, by_boost) == ["1.4", "1.2", "1.0", "0.7"]
     assert last_past(9.0, by_completion, 1000) == ["never"] * 4
     assert last_past(0.3, by_completion, 1000) == ["75", "any", "79", "any"]
