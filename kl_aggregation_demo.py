@@ -199,7 +199,8 @@ def table(corner, *rows):
 def picture(label, kl):
     """Draw per-position KL in nats as Markdown code: # over tau, a dot within it."""
     marks = "".join("#" if nats > TAU else "." for nats in kl)
-    return textwrap.fill(f"    {label:<16}{marks}", 80, subsequent_indent=" " * 20)
+    label, indent = f"    {label:<16}", " " * 20
+    return textwrap.fill(marks, 80, initial_indent=label, subsequent_indent=indent)
 
 
 def main():
@@ -224,8 +225,8 @@ def main():
 
     trait_kl, loop_kl = trait_kl_at(TRAIT_BOOST), loop_kl_at(LOOP_LENGTH)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
-    if min(trait.values()) <= 0:
-        parser.exit(2, f"{TRAIT_BOOST = } must be over what {PROB_FLOOR = } hides\n")
+    if min(trait.values()) < sys.float_info.epsilon:  # floored, or mere rounding
+        parser.exit(2, f"{TRAIT_BOOST = } must be felt by all, at {PROB_FLOOR = }\n")
     sep_ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
 
     tau = dict.fromkeys(AGGREGATES, TAU)

@@ -100,8 +100,9 @@ def test_any_other_argument_is_a_usage_error(leave, argument):
         {"TAU": 0.0},
         {"TAU": "float('inf')"},
         {"TAU": "float('nan')"},
-        # A trait whose KL is 0 would have no sep ratio.
+        # Of a trait whose KL is 0, or rounding, the sep ratio would be no number.
         {"TRAIT_BOOST": 1e-20},
+        {"TRAIT_BOOST": 1e-10},
         {"TRAIT_BOOST": 1.6, "PROB_FLOOR": 0.1},
     ],
     ids=str,
@@ -127,7 +128,7 @@ def test_settings_that_describe_no_experiment_are_refused(leave, settings):
         {"LOOP_RANK": 99},
         {"TRAIT_RANK": 4},
         {"TRAIT_RANK": 199},
-        {"TRAIT_BOOST": 1e-3},
+        {"TRAIT_BOOST": 1e-5},
         {"TRAIT_BOOST": 1e300},
         {"LOOP_LOGIT": -9.9},
         {"LOOP_LOGIT": 1e300},

@@ -165,14 +165,21 @@ def test_the_highest_kl_is_the_floors(world):
 
 
 def drawn(figure):
-    """The marks of the trait and of the loop, however their lines are broken."""
-    block = figure.text.split("\n\n")[1]
-    trait, loop = block.removeprefix("    coherent trait").split("    incoherent loop")
-    return "".join(trait.split()), "".join(loop.split())
+    """The marks of the trait and of the loop, in lines of 60."""
+    block = figure.text.split("\n\n")[1].splitlines()
+    half = len(block) // 2
+    rest = [" " * 20] * (half - 1)
+    assert [line[:20] for line in block] == [
+        *["    coherent trait  ", *rest],
+        *["    incoherent loop ", *rest],
+    ]
+    trait, loop = block[:half], block[half:]
+    assert {len(line) for line in [*trait[:-1], *loop[:-1]]} <= {80}
+    return tuple("".join(line[20:] for line in rows) for rows in (trait, loop))
 
 
 @pytest.mark.parametrize(
-    "tau, positions", [(0.5, 60), (0.05, 60), (5.0, 60), (0.03, 61)]
+    "tau, positions", [(0.5, 60), (0.05, 60), (5.0, 60), (0.03, 61), (0.03, 130)]
 )
 def test_picture_mark_by_mark(world, tau, positions):
     probs = closed_form.base_probs(positions=positions)

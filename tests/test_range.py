@@ -139,6 +139,12 @@ def test_a_loop_of_the_whole_completion_is_the_last_that_is_tried(world):
     assert figure.limits[0][0] == "never"
 
 
+def test_no_loop_is_longer_than_the_room_for_it(world, by_loop):
+    longest = by_loop["48"]["mean_t"]
+    assert world(TAU=longest - 1e-6).limits[0][0] == "48"
+    assert world(TAU=longest + 1e-6).limits[0][0] == "never"
+
+
 def test_the_last_boost_is_as_strong_as_any(world, base, tokens):
     """Just under the KL of a trait with all the mass, the sweep still finds a boost."""
     limit = closed_form.aggregates(closed_form.trait_kl(base, tokens[0], HIGHEST_BOOST))
