@@ -17,6 +17,8 @@ WORLDS = [
     ({"LOOP_LENGTH": 6}, {1, 6}),
     ({"TAU": 0.3}, {1}),
     ({"LOOP_LENGTH": 1}, {2, 3, 5, 6, 7}),
+    ({"TAU": 1e-5}, {1, 4, 8}),  # rmse_t and p95_t fire from the same boost on
+    ({"TAU": 1.3}, {8}),  # and, here, from the same loop on
     ({"TAU": 1.6}, {2, 8}),
     ({"TAU": 3.77}, {2, 8}),
     ({"TAU": 3.78}, {2, 3, 8}),
@@ -129,6 +131,31 @@ def test_the_sep_ratio_must_grow_to_both(edit, run, worse):
     ratio = dict(zip(closed_form.NAMES, figure.separation[2], strict=True))
     assert ratio[worse] == ratio["mean_t"]
     assert not figure.holds[5]
+
+
+def test_note_7_wants_a_tau_in_both_intervals(edit, run):
+    module = edit()
+    module.AGGREGATES["p95_t"] = module.AGGREGATES["mean_t"]
+    figure = run(module)
+    assert figure.found[7] == "0.095 <= tau < 0.379 and 0.379 <= tau < 0.379"
+    assert not figure.holds[7]
+
+
+def test_note_8_wants_rmse_to_leave_the_stronger_trait_alone(edit, run):
+    module = edit()
+    rmse = module.AGGREGATES["rmse_t"]
+    module.AGGREGATES["p95_t"] = lambda kl: rmse(kl) / 2
+    figure = run(module)
+    weakest = dict(zip(closed_form.NAMES, figure.limits[2], strict=True))
+    assert weakest["rmse_t"] < weakest["p95_t"]
+    assert not figure.holds[8]
+
+
+def test_note_9_wants_rmse_over_tau(world):
+    """To the bit: at a tau that the spiked rmse_t only reaches, it does not fire."""
+    rmse = np.sqrt(np.mean(np.repeat([-np.log(1e-9), 0], [2, 58]) ** 2))
+    assert not world(TAU=float(rmse)).holds[9]
+    assert world(TAU=float(np.nextafter(rmse, 0))).holds[9]
 
 
 @pytest.mark.parametrize("name", ["mean_t", "rmse_t", "p95_t"])

@@ -154,6 +154,14 @@ def test_the_last_boost_is_as_strong_as_any(world, base, tokens):
         assert world(TAU=limit[name] * (1 + 1e-9)).limits[2][column] == "never"
 
 
+def test_the_longest_completion_that_is_tried(world, by_completion):
+    """any is for one that fires at 1,000 positions, not at one fewer."""
+    last, but_one = (by_completion[n]["rmse_t"] for n in ("1000", "999"))
+    assert last < but_one
+    assert world(TAU=(last + but_one) / 2).limits[1][1] == "999"
+    assert world(TAU=last - 1e-9).limits[1][1] == "any"
+
+
 def test_a_completion_with_no_room_beside_the_loop(world, base, tokens):
     """At this tau the loop's mean fires only while there is hardly another position."""
     kl = closed_form.loop_kl(base, tokens[1], range(12, 16))[12:16]
