@@ -117,15 +117,18 @@ def test_rows_hold_in_a_longer_completion(world):
     """Past 1,000 positions the completion itself is the longest that is tried."""
     probs = closed_form.base_probs(positions=1100)
     token = closed_form.ranked_tokens(probs)[3]
-    figure = world(POSITIONS=1100)
     kl = closed_form.loop_kl(probs, token, range(12, 112))[12:]
     by_length = {str(n): closed_form.spiked(kl[:n], 1100) for n in range(1, 101)}
-    assert figure.limits[0] == first_past([0.5] * 4, by_length)
-    by_length = {str(n): closed_form.spiked(kl[:4], n) for n in range(4, 1101)}
-    assert figure.limits[1] == last_past(0.5, by_length, 1100)
+    figure = world(POSITIONS=1100, TAU=0.35)
+    assert figure.limits[0] == first_past([0.35] * 4, by_length)
     assert "up to 1100 " in figure.text
-    low_tau = world(POSITIONS=1100, TAU=0.3)
-    assert low_tau.limits[1] == last_past(0.3, by_length, 1100)
+    *cells, top = figure.limits[1]
+    assert top == "any"
+    for name, cell in zip(NAMES, cells, strict=False):
+        within, past = (closed_form.spiked(kl[:4], int(cell) + n) for n in (1, 0))
+        assert within[name] <= 0.35 < past[name]
+    assert closed_form.spiked(kl[:4], 1100)["rmse_t"] > 0.3
+    assert world(POSITIONS=1100, TAU=0.3).limits[1][1] == "any"
 
 
 def test_a_loop_of_the_whole_completion_is_the_last_that_is_tried(world):

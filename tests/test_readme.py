@@ -97,7 +97,7 @@ def test_a_tau_at_which_the_mean_works(prose, world):
     assert all(figure.holds[number] for number in range(2, 10))
 
 
-LONG = 20_000  # positions: shares are then exact to 0.005%
+LONG = 8000  # positions: shares are then exact to 0.0125%
 
 
 def first_share(name, ratio):
