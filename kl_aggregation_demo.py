@@ -22,8 +22,8 @@ The mean spreads the loop's few large KLs over all the positions and stays withi
 tau: the barrier never fires (the #101 collapse). rmse, p95 and max end over tau
 for the loop and, like the mean, within it for the trait.
 
-That is one point. In general two numbers decide: the share of the positions that
-loop, and how many times tau their KL is; README.md says how, and what is not shown.
+At other settings the verdict depends on two numbers: the share of the positions that
+loop, and K / tau, where K is their KL. README.md has the law, and what is not shown.
 
 Exit status: 0 if every note holds, 1 if one fails, 2 for bad usage or settings.
 """
