@@ -226,7 +226,7 @@ def main():
     trait_kl, loop_kl = trait_kl_at(TRAIT_BOOST), loop_kl_at(LOOP_LENGTH)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
     if min(trait.values()) < sys.float_info.epsilon:  # floored, or mere rounding
-        parser.exit(2, f"{TRAIT_BOOST = } must be felt by all, at {PROB_FLOOR = }\n")
+        parser.exit(2, f"{TRAIT_BOOST = } must give a KL over 0 at {PROB_FLOOR = }\n")
     sep_ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
 
     tau = dict.fromkeys(AGGREGATES, TAU)

@@ -115,7 +115,26 @@ def test_settings_that_describe_no_experiment_are_refused(leave, settings):
     )
     assert status == 2
     assert output == ""
-    assert re.fullmatch(rf"{named} must be [^\n]+\n", error), error
+    assert re.fullmatch(rf"{named} must [^\n]+\n", error), error
+
+
+@pytest.mark.parametrize(
+    "settings, low, high",
+    [
+        ({"SEED": -5}, "-1", "inf"),
+        ({"LOOP_START": 60}, "-1", "60"),
+        ({"LOOP_LENGTH": 49}, "0", "49"),
+        ({"LOOP_RANK": 3, "VOCAB_SIZE": 4}, "-1", "2"),
+        ({"TRAIT_RANK": 200}, "3", "200"),
+        ({"LOOP_LOGIT": -11.0}, "-10.0", "inf"),
+        ({"PROB_FLOOR": 2}, "0", "1"),
+    ],
+    ids=str,
+)
+def test_a_refusal_tells_between_what_the_setting_must_lie(leave, settings, low, high):
+    _, _, error = leave(**settings)
+    _, _, limits = error.partition(" must ")
+    assert re.findall(r"[-+.\d]+|inf", limits) == [low, high]
 
 
 @pytest.mark.parametrize(

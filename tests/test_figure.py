@@ -1,5 +1,6 @@
 """What the figure concludes: as it stands, and in changed worlds."""
 
+import re
 import sys
 
 import closed_form
@@ -238,6 +239,12 @@ def test_every_world_prints_markdown_within_80_columns(world, settings, _):
     assert sum(t.type == "list_item_open" for t in parsed) == 9
     inline = {child.type for t in parsed for child in t.children or []}
     assert inline <= {"text", "softbreak"}
+
+
+@pytest.mark.parametrize("tau, shown", [(9.0, "9"), (1 / 3, "0.333333")])
+def test_tau_is_named_in_short(world, tau, shown):
+    """Once where the barrier is explained, once where the second table starts."""
+    assert re.findall(r"tau = ([\d.]+\d|\d)", world(TAU=tau).text) == [shown] * 2
 
 
 def test_the_figure_fits_on_a_screen(world):
