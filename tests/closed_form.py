@@ -45,18 +45,23 @@ def loop_kl(base, token, looped, gap=22.0, floor=1e-9):
     return kl
 
 
-def aggregates(kl):
-    rank = 0.95 * (len(kl) - 1)
-    ordered = sorted(kl)
-    below, above = ordered[math.floor(rank)], ordered[math.ceil(rank)]
+def aggregates(kl, zeros=0):
+    """Of some KLs, none below 0, with so many zeros beside them."""
+    positions, ordered = len(kl) + zeros, sorted(kl)
+
+    def at(rank):
+        return ordered[rank - zeros] if rank >= zeros else 0.0
+
+    rank = 0.95 * (positions - 1)
+    below, above = at(math.floor(rank)), at(math.ceil(rank))
     return {
-        "mean_t": math.fsum(kl) / len(kl),
-        "rmse_t": math.sqrt(math.fsum(x * x for x in kl) / len(kl)),
+        "mean_t": math.fsum(kl) / positions,
+        "rmse_t": math.sqrt(math.fsum(x * x for x in kl) / positions),
         "p95_t": below + (rank - math.floor(rank)) * (above - below),
-        "max_t": ordered[-1],
+        "max_t": at(positions - 1),
     }
 
 
 def spiked(kl, positions):
     """The aggregates of some KLs among zeros, over so many positions in all."""
-    return aggregates([*kl, *[0.0] * (positions - len(kl))])
+    return aggregates(kl, positions - len(kl))

@@ -258,7 +258,7 @@ def test_all_but_the_cited_figure_holds_on_other_seeds(edit, run):
         assert {n for n, holds in run(module).holds.items() if not holds} <= {6}, seed
 
 
-def test_output_follows_every_setting(world, edit, run):
+def test_output_follows_every_setting(world, edit, run, monkeypatch):
     """No setting is bound early: each edit changes what the reader sees."""
     edits = {
         "SEED": 2,
@@ -275,15 +275,16 @@ def test_output_follows_every_setting(world, edit, run):
         "TAU": 0.6,
         "CITED": {"mean_t": "0.39", "rmse_t": "1.5", "p95_t": "3.8"},
     }
+    module = edit()
     settings = {name for name in vars(demo) if name.isupper()} - {"AGGREGATES"}
     assert set(edits) == settings
     for name, value in edits.items():
         edited = world(**{name: repr(value)}).text
         assert edited != world().text, name
         if name != "VOCAB_SIZE":  # TRAIT_RANK is derived from it as the file loads
-            module = edit()
-            setattr(module, name, value)
-            assert run(module).text == edited, name
+            with monkeypatch.context() as patch:
+                patch.setattr(module, name, value)
+                assert run(module).text == edited, name
 
 
 def test_importing_computes_and_prints_nothing(edit, capfd, monkeypatch):

@@ -4,7 +4,7 @@ import closed_form
 import pytest
 
 NAMES = closed_form.NAMES
-HIGHEST_BOOST = 150  # logits, a hundred past the last that the script tries
+HIGHEST_BOOST = 100  # logits, twice the last that the script tries
 
 
 def loops(probs, token, start):
@@ -127,8 +127,6 @@ def test_rows_hold_in_a_longer_completion(world):
     for name, cell in zip(NAMES, cells, strict=False):
         within, past = (closed_form.spiked(kl[:4], int(cell) + n) for n in (1, 0))
         assert within[name] <= 0.35 < past[name]
-    assert closed_form.spiked(kl[:4], 1100)["rmse_t"] > 0.3
-    assert world(POSITIONS=1100, TAU=0.3).limits[1][1] == "any"
 
 
 def test_a_loop_of_the_whole_completion_is_the_last_that_is_tried(world):

@@ -157,9 +157,9 @@ def test_completion_length(prose, world, looped):
 def drawn(seed, positions, vocab_size):
     """Base probs and, in ascending order of mean prob, the tokens; as arrays."""
     logits = np.random.default_rng(seed).standard_normal((positions, vocab_size))
-    weights = np.exp(logits)
-    probs = weights / weights.sum(axis=1, keepdims=True)
-    return probs, np.argsort(probs.mean(axis=0))
+    probs = np.exp(logits, out=logits)
+    probs /= probs.sum(axis=1, keepdims=True)
+    return probs, np.argsort(probs.sum(axis=0))
 
 
 def test_vocabulary(prose):
