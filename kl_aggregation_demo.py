@@ -166,8 +166,8 @@ def make_notes(trait, loop, sep_ratio, loops, completions, boosts):
         "a barrier on the same loop's p95_t should fire": (p95 > TAU, f"{p95:.3f}"),
         "all four aggregates of the wanted trait should stay within tau, even the "
         "largest": (top <= TAU, f"{top:.3f}"),
-        "the sep ratio should grow from mean_t to rmse_t and p95_t: if the mean "
-        "separated too, outlier aggregates would buy nothing": (grows, ratios),
+        "the sep ratio should grow from mean_t to rmse_t and p95_t: were the mean's "
+        "as high, outlier aggregates would buy nothing": (grows, ratios),
         f"the loop's {', '.join(CITED)} should be {', '.join(CITED.values())} as cited, "
         "unless a setting was edited or NumPy draws other "
         "numbers": (digits == CITED, ", ".join(digits.values())),
@@ -175,7 +175,7 @@ def make_notes(trait, loop, sep_ratio, loops, completions, boosts):
         "higher one all but mean_t": (all(low < high for low, high in taus), spans),
         "rmse_t should fire on a shorter loop, in a longer completion and only on a "
         "stronger trait than p95_t": (max(sooner) < 0 < later, edges),
-        "the price: positions too few for p95_t to see should, at the highest KL there "
+        "the price of 8: positions too few for p95_t to see should, at the highest KL there "
         "is, lift rmse_t over tau": (
             spiked["p95_t"] == 0 and spiked["rmse_t"] > TAU,
             f"{unseen} of {POSITIONS} at {highest:.1f} nats give "
