@@ -232,7 +232,7 @@ def main():
     tau = dict.fromkeys(AGGREGATES, TAU)
     lengths = range(1, POSITIONS - LOOP_START + 1)
     completions = range(max(1000, POSITIONS), LOOP_LENGTH - 1, -1)
-    boosts = [tenth / 10 for tenth in range(1, 501)]  # at 50 the token has all the mass
+    boosts = [tenth / 10 for tenth in range(1, 421)]  # at 42 the token has all the mass
     looped_kl = loop_kl_at(len(lengths))[LOOP_START:]
     zeros = np.zeros(completions[0])  # where student and base agree
 
