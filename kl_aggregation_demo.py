@@ -175,8 +175,8 @@ def make_notes(trait, loop, sep_ratio, loops, completions, boosts):
         "higher one all but mean_t": (all(low < high for low, high in taus), spans),
         "rmse_t should fire on a shorter loop, in a longer completion and only on a "
         "stronger trait than p95_t": (max(sooner) < 0 < later, edges),
-        "the price of 8: positions too few for p95_t to see should, at the highest KL there "
-        "is, lift rmse_t over tau": (
+        "the price of 8: positions too few for p95_t to see should, at the floor's "
+        "highest KL, lift rmse_t over tau": (
             spiked["p95_t"] == 0 and spiked["rmse_t"] > TAU,
             f"{unseen} of {POSITIONS} at {highest:.1f} nats give "
             + "{p95_t:.3f} and {rmse_t:.3f}".format(**spiked),

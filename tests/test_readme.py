@@ -62,10 +62,13 @@ def test_the_versions_it_starts_from(prose, root):
     assert "Python 3.10 to " in prose
 
 
-def test_nothing_on_the_page_is_struck_out(readme):
+def test_nothing_on_the_page_is_struck_out_or_a_list_by_accident(readme):
     markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    inline = [t for token in markdown.parse(readme) for t in token.children or []]
+    parsed = markdown.parse(readme)
+    inline = [t for token in parsed for t in token.children or []]
     assert "s_open" not in {token.type for token in inline}
+    # A minus sign at the start of a line would open a list.
+    assert sum(token.type == "bullet_list_open" for token in parsed) == 3
 
 
 def test_the_settings(prose):
@@ -73,6 +76,9 @@ def test_the_settings(prose):
     assert f"and tau = {demo.TAU} is its setting" in prose
     assert f"at {demo.LOOP_LENGTH} of {demo.POSITIONS} positions, the mean" in prose
     assert f"adds a boost of {demo.TRAIT_BOOST} to the logit" in prose
+    highest = -math.log(demo.PROB_FLOOR)
+    assert f"{demo.PROB_FLOOR:.0e}".replace("e-0", "e-") == "1e-9"
+    assert f"floored at 1e-9 in the logarithm, so no KL exceeds {highest:.1f}." in prose
     last = demo.LOOP_START + demo.LOOP_LENGTH - 1
     assert f"at positions {demo.LOOP_START} to {last} (counted from 0)" in prose
     assert f"lengthens the loop from position {demo.LOOP_START} on" in prose
@@ -162,6 +168,16 @@ def drawn(seed, positions, vocab_size):
     return probs, np.argsort(probs.sum(axis=0))
 
 
+def row_aggregates(kl):
+    """The aggregates of each row of KLs, as arrays."""
+    return {
+        "mean_t": kl.mean(axis=1),
+        "rmse_t": np.sqrt((kl**2).mean(axis=1)),
+        "p95_t": np.percentile(kl, 95, axis=1),
+        "max_t": kl.max(axis=1),
+    }
+
+
 def test_vocabulary(prose):
     def looped_kl(seed, vocab_size):
         """A loop with all the mass on one token has KL -log q."""
@@ -199,12 +215,7 @@ def test_windows(prose):
     probs = closed_form.base_probs(positions=1000)
     trait = closed_form.trait_kl(probs, closed_form.ranked_tokens(probs)[100], 1.6)
     windows = np.lib.stride_tricks.sliding_window_view(trait, 60)
-    largest = {
-        "mean_t": windows.mean(axis=1).max(),
-        "rmse_t": np.sqrt((windows**2).mean(axis=1)).max(),
-        "p95_t": np.percentile(windows, 95, axis=1).max(),
-        "max_t": windows.max(),
-    }
+    largest = {name: nats.max() for name, nats in row_aggregates(windows).items()}
     assert (
         f"of {len(windows)} in 1,000 positions the trait's largest are {listed(largest)}."
     ) in prose
@@ -306,15 +317,7 @@ def test_limit_seeds(prose):
         looped_kl.append(-np.log(probs[12:16, ranked[3]]))
     trait_kl = np.array(trait_kl)
     loop_kl = np.pad(looped_kl, ((0, 0), (0, 56)))
-    trait, loop = (
-        {
-            "mean_t": kl.mean(axis=1),
-            "rmse_t": np.sqrt((kl**2).mean(axis=1)),
-            "p95_t": np.percentile(kl, 95, axis=1),
-            "max_t": kl.max(axis=1),
-        }
-        for kl in (trait_kl, loop_kl)
-    )
+    trait, loop = row_aggregates(trait_kl), row_aggregates(loop_kl)
     ratio = {name: loop[name] / trait[name] for name in NAMES}
     holds = (
         (loop["mean_t"] <= 0.5)
