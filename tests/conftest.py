@@ -49,7 +49,8 @@ def edit(tmp_path_factory):
     def load(**settings):
         source = SCRIPT.read_text(encoding="ascii")
         for name, value in settings.items():
-            line = f"{name} = {value if isinstance(value, str) else repr(value)}"
+            text = f"float('{value}')" if isinstance(value, float) else str(value)
+            line = f"{name} = {text}"
             source, count = re.subn(rf"(?m)^{name} = .*$", line, source)
             assert count == 1, f"{name} is not a setting on one line"
         file = Path(tempfile.mkdtemp(dir=folder)) / SCRIPT.name

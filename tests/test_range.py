@@ -9,11 +9,10 @@ HIGHEST_BOOST = 84  # logits, twice the last that the script tries
 
 def loops(probs, token, start):
     """Aggregates by length of the loops that fit from start on."""
+    kl = closed_form.loop_kl(probs, token, range(start, len(probs)))[start:]
     return {
-        str(length): closed_form.aggregates(
-            closed_form.loop_kl(probs, token, range(start, start + length))
-        )
-        for length in range(1, len(probs) - start + 1)
+        str(length): closed_form.spiked(kl[:length], len(probs))
+        for length in range(1, len(kl) + 1)
     }
 
 
