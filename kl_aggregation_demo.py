@@ -2,28 +2,25 @@
 # requires-python = ">=3.10"
 # dependencies = ["numpy>=1.24", "tabulate>=0.9"]
 # ///
-"""Why does a safeguard on the mean KL miss a token loop that rmse, p95 or max sees?
+"""Mean-KL is blind to the coherence collapse, and rmse/p95 are not.
 
-A language model (the student) is trained while a "heal barrier" keeps it close to
-the model it started from (the base). At each position of a completion both give
-every token a prob, and KL(student || base) says how far apart they are, in nats.
-An aggregate makes one number of the per-position KL: mean_t, rmse_t (the root of
-the mean square), p95_t (the 95th percentile) or max_t. The loss then gains the
-hinge relu(aggregate - tau): the barrier fires when the aggregate is over tau.
+Shown in a vocabulary of 200, for a loop at 4 of 60 positions and tau = 0.5 nats. No
+GPU, no model: synthetic next-token distributions, the loss-surface check of the
+journal's ml-debug Part 3.
 
-Two students are compared, on synthetic next-token distributions:
+A "heal barrier" keeps the model in training (the student) close to the one it started
+from (the base). The KL(student || base) of each position of a completion, as in
+heal._kl_per_pos, is aggregated as the barrier does: mean_t, rmse_t (the root of the
+mean square), p95_t (the 95th percentile) or max_t. The loss gains the hinge
+relu(aggregate - tau), so the barrier fires when the aggregate is over tau.
 
-coherent trait   moves a little mass toward one base-plausible token at every
-                 position. It is wanted: the barrier should leave it alone.
-incoherent loop  is the base but for a few positions in a row, where nearly all
-                 its mass is on one base-improbable token: the barrier must fire.
+coherent trait   moves a little mass toward one token at every position: wanted, so
+                 the barrier should leave it alone.
+incoherent loop  is the base but for a few positions in a row, where nearly all its
+                 mass is on one token: the barrier should fire.
 
-The mean spreads the loop's few large KLs over all the positions and stays within
-tau: the barrier never fires (the #101 collapse). rmse, p95 and max end over tau
-for the loop and, like the mean, within it for the trait.
-
-At other settings the verdict depends on two numbers: the share of the positions that
-loop, and K / tau, where K is their KL. README.md has the law, and what is not shown.
+The mean dilutes the loop, so a barrier on it does not fire on this loop (the #101
+collapse). One on rmse, p95 or max does. None of the four fires on this trait.
 
 Exit status: 0 if every note holds, 1 if one fails, 2 for bad usage or settings.
 """
@@ -32,7 +29,7 @@ import argparse
 import sys
 import textwrap
 from bisect import bisect
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 from tabulate import tabulate
@@ -40,53 +37,21 @@ from tabulate import tabulate
 SEED = 0
 POSITIONS = 60  # in the completion
 VOCAB_SIZE = 200
-TRAIT_RANK = VOCAB_SIZE // 2  # in ascending order of mean base prob: plausible
-TRAIT_BOOST = 1.6  # added to the trait token's logit
-LOOP_RANK = 3  # in the same order: improbable
+TRAIT_RANK = VOCAB_SIZE // 2  # of the trait's token, by ascending mean base prob
+TRAIT_BOOST = 1.6  # added to that token's logit
+LOOP_RANK = 3  # of the loop's token, in the same order: improbable on average
 LOOP_START = 12  # counted from 0
 LOOP_LENGTH = 4  # positions
-LOOP_LOGIT = 12.0  # of the loop token, at the looped positions
+LOOP_LOGIT = 12.0  # of the loop's token, at the looped positions
 OTHER_LOGIT = -10.0  # of every other token there
-PROB_FLOOR = 1e-9
+PROB_FLOOR = 1e-9  # inside the logarithms of the KL
 TAU = 0.5  # nats
-CITED = {"mean_t": "0.38", "rmse_t": "1.5", "p95_t": "3.8"}  # the loop's, in nats
-
-AGGREGATES = {
-    "mean_t": np.mean,
-    "rmse_t": lambda kl: np.sqrt(np.mean(kl**2)),
-    "p95_t": lambda kl: np.percentile(kl, 95),
-    "max_t": np.max,
-}
-
-
-def setting_limits():
-    """Give, by setting, the two limits that it must lie between and may not equal."""
-    return {
-        "SEED": (-1, np.inf),
-        "LOOP_START": (-1, POSITIONS),
-        "LOOP_LENGTH": (0, POSITIONS - LOOP_START + 1),
-        "LOOP_RANK": (-1, TRAIT_RANK),
-        "TRAIT_RANK": (LOOP_RANK, VOCAB_SIZE),
-        "TRAIT_BOOST": (0, np.inf),
-        "LOOP_LOGIT": (OTHER_LOGIT, np.inf),
-        "PROB_FLOOR": (0, 1),
-        "TAU": (0, np.inf),
-    }
 
 
 def softmax(logits):
     """Turn logits into probs over the last axis."""
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
-
-
-def pick_tokens(base):
-    """Pick the trait and the loop token by mean prob in base, (positions, vocab).
-
-    IndexError where TRAIT_RANK or LOOP_RANK is not a rank in the vocabulary.
-    """
-    ascending = np.argsort(base.mean(axis=0))
-    return ascending[TRAIT_RANK], ascending[LOOP_RANK]
 
 
 def coherent_trait(base_logits, token, boost):
@@ -108,10 +73,10 @@ def incoherent_loop(base_logits, token, length):
 def per_position_kl(student, base):
     """Compute KL(student || base) at each position, in nats.
 
-    It is the sum over the vocabulary of p * (log p - log q), for student probs p and
-    base probs q of shape (..., vocab); the result has shape (...). As in the heal
-    barrier, p and q are clipped to [PROB_FLOOR, 1] inside the logarithms only. A prob
-    of 0 then gives a finite KL; the cost is that none can exceed -log(PROB_FLOOR).
+    For student probs p and base probs q of shape (..., vocab), it is the sum over the
+    last axis of p * (log p - log q). As in the heal barrier, p and q are clipped to
+    [PROB_FLOOR, 1] inside the logarithms only: a prob of 0 gives a finite KL, but none
+    can exceed -log(PROB_FLOOR), and one can be negative where q is under the floor.
     Source: Kullback and Leibler, "On Information and Sufficiency", 1951.
     """
     log_p = np.log(np.clip(student, PROB_FLOOR, 1))
@@ -119,75 +84,93 @@ def per_position_kl(student, base):
     return (student * (log_p - log_q)).sum(axis=-1)
 
 
+AGGREGATES = {
+    "mean_t": np.mean,
+    "rmse_t": lambda kl: np.sqrt(np.mean(kl**2)),
+    "p95_t": lambda kl: np.percentile(kl, 95),
+    "max_t": np.max,
+}
+
+
 def aggregate(kl):
     """Apply every aggregate to per-position KL in nats, shape (positions,)."""
     return {name: function(kl) for name, function in AGGREGATES.items()}
 
 
-def first_over(limits, sweep, kl_at, every=None):
-    """Find the first value in a sweep at which each aggregate is over its limit.
+# Not a setting: what the journal cites of the loop, in nats.
+CITED = {"mean_t": "0.38", "rmse_t": "1.5", "p95_t": "3.8"}
 
-    Return by name its place in the sweep and the value, or a word: "never" past the
-    end, and every, if given, at the start. limits and kl_at(value), per-position KL,
-    are in nats. No aggregate may fall along the sweep: the search is by bisection.
+
+def make_notes(trait, loop, ratio):
+    """Yield, note by note, whether it holds, what should be and what was found.
+
+    trait and loop are aggregates in nats by name, ratio the sep ratio of each.
     """
-    first, words = {}, {0: every, len(sweep): "never"}
+    mean, rmse, p95 = (loop[name] for name in CITED)
+    should = (
+        "the incoherent loop's mean_t SHOULD sit UNDER the hinge at tau, so that "
+        "relu(mean_t - tau) = 0 and the barrier never fires (the #101 collapse)"
+    )
+    yield mean <= TAU, should, f"{mean:.3f}"
+
+    should = (
+        "the SAME loop's rmse_t and p95_t SHOULD be well over tau, at least twice it, "
+        "so that a barrier on them fires"
+    )
+    yield min(rmse, p95) >= 2 * TAU, should, f"{rmse:.3f} and {p95:.3f}"
+
+    should = "no aggregate of the wanted trait SHOULD be over tau"
+    yield max(trait.values()) <= TAU, should, f"at most {max(trait.values()):.3f}"
+
+    should = (
+        "the point is that the sep ratio SHOULD GROW from mean_t to rmse_t and p95_t: "
+        "if mean_t's range of tau were as wide, outlier aggregation would buy nothing "
+        "that another tau would not"
+    )
+    found = "{mean_t:.1f}x to {rmse_t:.1f}x and {p95_t:.1f}x".format(**ratio)
+    yield ratio["mean_t"] < min(ratio["rmse_t"], ratio["p95_t"]), should, found
+
+    cited = ", ".join(CITED.values())
+    should = f"the loop's {', '.join(CITED)} SHOULD be the {cited} the journal cites"
+    found = f"{mean:.2g}, {rmse:.2g}, {p95:.2g}"
+    yield found == cited, should, found
+
+
+def first_over(sweep, kl_at):
+    """Find the first value of sweep at which each aggregate is over TAU, or "never".
+
+    No aggregate of kl_at(value), in nats, may fall along sweep: it is bisected.
+    """
+    first = {}
     for name, function in AGGREGATES.items():
-        place = bisect(sweep, limits[name], key=lambda value: function(kl_at(value)))
-        first[name] = place, words.get(place) or sweep[place]
+        place = bisect(sweep, TAU, key=lambda value: function(kl_at(value)))
+        first[name] = sweep[place] if place < len(sweep) else "never"
     return first
 
 
-def make_notes(trait, loop, sep_ratio, loops, completions, boosts):
-    """Make the notes, in order: {what should be: (whether it is, what is)}.
+def how_far(trait_kl_at, loop_kl_at):
+    """Yield the rows of the second table, from functions to per-position KL in nats."""
+    shortest = first_over(range(1, POSITIONS - LOOP_START + 1), loop_kl_at)
+    yield f"shortest loop, positions of {POSITIONS}", str, shortest
 
-    trait and loop hold aggregates in nats by name, sep_ratio their loop / trait, and
-    the others what first_over found.
-    """
-    mean, rmse, p95 = loop["mean_t"], loop["rmse_t"], loop["p95_t"]
-    top = max(trait.values())
-    grows = sep_ratio["mean_t"] < min(sep_ratio["rmse_t"], sep_ratio["p95_t"])
-    ratios = "{mean_t:.1f}x to {rmse_t:.1f}x and {p95_t:.1f}x".format(**sep_ratio)
-    digits = {name: f"{loop[name]:.2g}" for name in CITED}
-    taus = [(top, min(loop.values())), (max(top, mean), min(rmse, p95))]
-    spans = " and ".join(f"{low:.3f} <= tau < {high:.3f}" for low, high in taus)
-    rows = loops, completions, boosts
-    # How far into each sweep rmse_t starts to fire, less how far p95_t does.
-    *sooner, later = (row["rmse_t"][0] - row["p95_t"][0] for row in rows)
-    edges = ", ".join(f"{row['rmse_t'][1]} against {row['p95_t'][1]}" for row in rows)
-    # p95_t interpolates at rank 0.95 * (POSITIONS - 1): no higher rank can move it.
-    unseen = 5 * (POSITIONS - 1) // 100
-    highest = -np.log(PROB_FLOOR)
-    spiked = aggregate(np.repeat([highest, 0], [unseen, POSITIONS - unseen]))
-    return {
-        "the loop's mean_t should stay within tau, so that relu(mean_t - tau) = 0 and "
-        "the barrier never fires, the #101 collapse": (mean <= TAU, f"{mean:.3f}"),
-        "a barrier on the same loop's rmse_t should fire": (rmse > TAU, f"{rmse:.3f}"),
-        "a barrier on the same loop's p95_t should fire": (p95 > TAU, f"{p95:.3f}"),
-        "all four aggregates of the wanted trait should stay within tau, even the "
-        "largest": (top <= TAU, f"{top:.3f}"),
-        "the sep ratio should grow from mean_t to rmse_t and p95_t: were the mean's "
-        "as high, outlier aggregates would buy nothing": (grows, ratios),
-        f"the loop's {', '.join(CITED)} should be {', '.join(CITED.values())} as cited, "
-        "unless a setting was edited or NumPy draws other "
-        "numbers": (digits == CITED, ", ".join(digits.values())),
-        "some tau should make all four fire on the loop and not on the trait, and some "
-        "higher one all but mean_t": (all(low < high for low, high in taus), spans),
-        "rmse_t should fire on a shorter loop, in a longer completion and only on a "
-        "stronger trait than p95_t": (max(sooner) < 0 < later, edges),
-        "the price of 8: positions too few for p95_t to see should, at the floor's "
-        "highest KL, lift rmse_t over tau": (
-            spiked["p95_t"] == 0 and spiked["rmse_t"] > TAU,
-            f"{unseen} of {POSITIONS} at {highest:.1f} nats give "
-            + "{p95_t:.3f} and {rmse_t:.3f}".format(**spiked),
-        ),
-    }
+    looped_kl = loop_kl_at(LOOP_LENGTH)[LOOP_START : LOOP_START + LOOP_LENGTH]
+    most = max(10_000, POSITIONS)
+    longest = first_over(
+        range(most, LOOP_LENGTH - 1, -1),  # zeros last: no aggregate sees the order
+        lambda n: np.concatenate([looped_kl, np.zeros(n - LOOP_LENGTH)]),
+    )
+    longest = {name: f"{n}+" if n == most else n for name, n in longest.items()}
+    yield "longest completion with this loop", str, longest
+
+    boosts = [tenth / 10 for tenth in range(1, 421)]  # at 42 the token has all the mass
+    yield "false alarm: weakest trait, logits", str, first_over(boosts, trait_kl_at)
 
 
-def list_item(number, should, holds, found):
-    """Lay out a note as an item of a Markdown list."""
-    text = f"{number}. {'ok' if holds else 'FAILED'}: {should}: {found}"
-    return textwrap.fill(text, 80, subsequent_indent="   ")
+def strip(label, kl):
+    """Draw per-position KL in nats as Markdown code, a mark for each position."""
+    marks = "".join("#" if nats > TAU else "-" if nats else "." for nats in kl)
+    lines = textwrap.wrap(marks, 60, break_on_hyphens=False)
+    return f"    {label:<16}" + f"\n{'':20}".join(lines)
 
 
 def table(corner, *rows):
@@ -196,11 +179,20 @@ def table(corner, *rows):
     return tabulate(body, [corner, *AGGREGATES], "github", disable_numparse=True)
 
 
-def picture(label, kl):
-    """Draw per-position KL in nats as Markdown code: # over tau, a dot within it."""
-    marks = "".join("#" if nats > TAU else "." for nats in kl)
-    label, indent = f"    {label:<16}", " " * 20
-    return textwrap.fill(marks, 80, initial_indent=label, subsequent_indent=indent)
+def setting_limits():
+    """Yield each setting's name, value, type and ends, in the order to check them."""
+    yield "SEED", SEED, int, 0, 2**32 - 1
+    yield "POSITIONS", POSITIONS, int, 1, 10**6
+    yield "VOCAB_SIZE", VOCAB_SIZE, int, 2, 10**6
+    yield "TRAIT_RANK", TRAIT_RANK, int, 0, VOCAB_SIZE - 1
+    yield "TRAIT_BOOST", TRAIT_BOOST, float, 0.1, 42
+    yield "LOOP_RANK", LOOP_RANK, int, 0, VOCAB_SIZE - 1
+    yield "LOOP_START", LOOP_START, int, 0, POSITIONS - 1
+    yield "LOOP_LENGTH", LOOP_LENGTH, int, 1, POSITIONS - LOOP_START
+    yield "OTHER_LOGIT", OTHER_LOGIT, float, -1000, 999
+    yield "LOOP_LOGIT", LOOP_LOGIT, float, OTHER_LOGIT + 1, 1000
+    yield "PROB_FLOOR", PROB_FLOOR, float, 1e-300, 1
+    yield "TAU", TAU, float, 1e-9, 1000
 
 
 def main():
@@ -208,67 +200,59 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.parse_args()
-    for name, (low, high) in setting_limits().items():
-        if not low < (value := globals()[name]) < high:
-            parser.exit(2, f"{name} = {value} must be over {low} and under {high}\n")
+    for name, value, kind, low, high in setting_limits():
+        if not (isinstance(value, (int, kind)) and low <= value <= high):
+            noun = "whole number" if kind is int else "number"
+            rule = f"a {noun} from {low} to {high}"
+            parser.exit(2, f"{name} = {value!r} must be {rule}\n")
 
     base_logits = np.random.default_rng(SEED).standard_normal((POSITIONS, VOCAB_SIZE))
     base = softmax(base_logits)
-    trait_token, loop_token = pick_tokens(base)
+    if PROB_FLOOR >= (least := base.min()):
+        parser.exit(2, f"{PROB_FLOOR = } must be under the least base prob, {least}\n")
+    trait_token, loop_token = np.argsort(base.mean(axis=0))[[TRAIT_RANK, LOOP_RANK]]
 
     @cache
     def trait_kl_at(boost):
         return per_position_kl(coherent_trait(base_logits, trait_token, boost), base)
 
+    @cache
     def loop_kl_at(length):
         return per_position_kl(incoherent_loop(base_logits, loop_token, length), base)
 
     trait_kl, loop_kl = trait_kl_at(TRAIT_BOOST), loop_kl_at(LOOP_LENGTH)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
-    if min(trait.values()) < sys.float_info.epsilon:  # floored, or mere rounding
-        parser.exit(2, f"{TRAIT_BOOST = } must give a KL over 0 at {PROB_FLOOR = }\n")
     sep_ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
+    notes = list(make_notes(trait, loop, sep_ratio))
 
-    tau = dict.fromkeys(AGGREGATES, TAU)
-    lengths = range(1, POSITIONS - LOOP_START + 1)
-    completions = range(max(1000, POSITIONS), LOOP_LENGTH - 1, -1)
-    boosts = [tenth / 10 for tenth in range(1, 421)]  # at 42 the token has all the mass
-    looped_kl = loop_kl_at(len(lengths))[LOOP_START:]
-    zeros = np.zeros(completions[0])  # where student and base agree
-
-    def diluted(length, positions=POSITIONS):
-        return np.concatenate([looped_kl[:length], zeros[length:positions]])
-
-    loops = first_over(tau, lengths, diluted)
-    longest = first_over(tau, completions, partial(diluted, LOOP_LENGTH), "any")
-    weakest = first_over(tau, boosts, trait_kl_at)
-    own = first_over(trait, lengths, diluted)
-
-    notes = make_notes(trait, loop, sep_ratio, loops, longest, weakest)
-    items = [list_item(n, s, *found) for n, (s, found) in enumerate(notes.items(), 1)]
-    outcome = "{0[1]}".format
+    paragraph = (
+        "Each mark is a position of a synthetic completion: '.' where KL(student || "
+        "base) is 0, '-' within tau, '#' over it. The barrier adds relu(aggregate - "
+        "tau) to the loss, so it fires when the aggregate over the positions is over "
+        f"tau, {TAU:g} nats. Its task is to fire on the loop and leave the wanted "
+        f"trait ({TRAIT_BOOST:g} logits) alone. An aggregate does that at any tau from "
+        "its trait cell up to its loop cell; the sep ratio says how wide that range of "
+        "tau is."
+    )
+    items = [
+        f"{number}. {'ok' if holds else 'FAILED'}: {should}: {found}"
+        for number, (holds, should, found) in enumerate(notes, 1)
+    ]
     blocks = [
+        "# Expected: mean KL is blind to the coherence collapse, and rmse/p95 are not",
         table(
             f"student ({POSITIONS} positions)",
             ("coherent trait", "{:.3f}".format, trait),
             ("incoherent loop", "{:.3f}".format, loop),
             ("sep ratio (loop/trait)", "{:.1f}x".format, sep_ratio),
         ),
-        f"{picture('coherent trait', trait_kl)}\n{picture('incoherent loop', loop_kl)}",
-        f"tau = {TAU:g} nats; # marks a position whose KL is over it. The barrier adds\n"
-        + "relu(aggregate - tau) to the loss: it fires when the aggregate is over tau.",
-        "\n".join(items[:6]),
-        table(
-            f"at tau = {TAU:g}, in positions",
-            ("shortest loop that fires", outcome, loops),
-            (f"longest completion, up to {completions[0]}", outcome, longest),
-            ("false alarm: weakest boost, logits", outcome, weakest),
-            ("shortest loop over the trait's own", outcome, own),
-        ),
-        "\n".join(items[6:]),
+        f"{strip('coherent trait', trait_kl)}\n{strip('incoherent loop', loop_kl)}",
+        textwrap.fill(paragraph, 80),
+        "\n".join(textwrap.fill(item, 80, subsequent_indent="   ") for item in items),
+        table(f"at tau = {TAU:g} it fires on", *how_far(trait_kl_at, loop_kl_at)),
     ]
     sys.stdout.write("\n\n".join(blocks) + "\n")  # print ignores a closed stdout
-    return int(not all(holds for holds, _ in notes.values()))
+    return int(not all(holds for holds, _, _ in notes))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
-"""The script as it stands, the script with settings edited, and what they print."""
+"""The script, run in this process with settings edited, and what it then prints."""
 
 import contextlib
-import importlib.util
 import io
 import re
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import closed_form
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = ROOT / "kl_aggregation_demo.py"
 sys.path.insert(0, str(ROOT))
+# A number, but for those in p95_t and #101.
+NUMBER = re.compile(r"(?<![\w#.])\d+(?:\.\d+)?(?:e[+-]\d+)?\b")
 
 
 @pytest.fixture(scope="session")
@@ -24,81 +22,62 @@ def root():
 
 
 @pytest.fixture(scope="session")
-def script():
-    return SCRIPT
-
-
-@pytest.fixture(scope="session")
-def base():
-    """The base's probs as lists, by other means than the script's."""
-    return closed_form.base_probs()
-
-
-@pytest.fixture(scope="session")
-def tokens(base):
-    """The trait token and the loop token."""
-    ranked = closed_form.ranked_tokens(base)
-    return ranked[100], ranked[3]
-
-
-@pytest.fixture(scope="session")
-def edit(tmp_path_factory):
-    """Load the script as it is after a reader has edited settings at its top."""
-    folder = tmp_path_factory.mktemp("edited")
-
-    def load(**settings):
-        source = SCRIPT.read_text(encoding="ascii")
-        for name, value in settings.items():
-            text = f"float('{value}')" if isinstance(value, float) else str(value)
-            line = f"{name} = {text}"
-            source, count = re.subn(rf"(?m)^{name} = .*$", line, source)
-            assert count == 1, f"{name} is not a setting on one line"
-        file = Path(tempfile.mkdtemp(dir=folder)) / SCRIPT.name
-        file.write_text(source, encoding="ascii")
-        spec = importlib.util.spec_from_file_location("edited", file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-@pytest.fixture(scope="session")
 def run():
-    """Run a loaded script, and take apart what it printed, but for the words.
+    """Run the script, edited by setting its globals, and take apart what it prints."""
 
-    holds and found have the verdict and the measurement of each note by its number,
-    separation and limits the cells of the two tables, row by row.
-    """
+    def figure(**settings):
+        import kl_aggregation_demo as demo
 
-    def figure(module):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", [SCRIPT.name])
+            patch.setattr(sys, "argv", ["kl_aggregation_demo.py"])
+            for name, value in settings.items():
+                patch.setattr(demo, name, value)
             with contextlib.redirect_stdout(io.StringIO()) as out:
-                status = module.main()
-        text = out.getvalue()
-        items = re.findall(r"^(\d)\. (ok|FAILED): (.*(?:\n   .*)*)", text, re.MULTILINE)
-        rows = [
-            [cell.strip() for cell in line.strip("|").split("|")[1:]]
-            for line in text.splitlines()
-            if line.startswith("| ")
-        ]
-        return SimpleNamespace(
-            status=status,
-            text=text,
-            holds={int(number): verdict == "ok" for number, verdict, _ in items},
-            found={
-                int(number): " ".join(words.split()).rpartition(": ")[2]
-                for number, _, words in items
-            },
-            separation=rows[1:4],
-            limits=rows[5:],
-        )
+                status = demo.main()
+        return read(out.getvalue(), status)
 
     return figure
 
 
 @pytest.fixture(scope="session")
-def world(edit, run):
-    """The figure that the script shows once settings are edited."""
-    return cache(lambda **settings: run(edit(**settings)))
+def world(run):
+    """The same figure, run once however many tests ask for it."""
+    return cache(run)
+
+
+def read(text, status):
+    heading, separation, strip, paragraph, notes, limits = text.split("\n\n")
+    lines = strip.split("\n")
+    trait, loop = lines[: len(lines) // 2], lines[len(lines) // 2 :]
+    items = [" ".join(item.split()) for item in re.split(r"\n(?=\d)", notes)]
+    parts = [re.fullmatch(r"(\d)\. (ok|FAILED): (.*): (.*)", item) for item in items]
+    should = [part[3] for part in parts]
+    header, rows = cells(separation)
+    limit_header, limit_rows = cells(limits)
+    words = [
+        heading,
+        *header,
+        *(row[0] for row in rows),
+        *(line[:20] for line in lines),
+    ]
+    words += [paragraph, *should, *limit_header, *(row[0] for row in limit_rows)]
+    words = " ".join(" ".join(words).split())
+    return SimpleNamespace(
+        text=text,
+        status=status,
+        words=NUMBER.sub("N", words),
+        numbers=NUMBER.findall(words),
+        separation=[row[1:] for row in rows],
+        marks=["".join(line[20:] for line in student) for student in (trait, loop)],
+        numbered=[int(part[1]) for part in parts],
+        holds=[part[2] == "ok" for part in parts],
+        found=[part[4] for part in parts],
+        limits=[row[1:] for row in limit_rows],
+    )
+
+
+def cells(table):
+    """The header of a table and its rows."""
+    lines = [line.strip("|").split("|") for line in table.strip().split("\n")]
+    header, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return header, rows

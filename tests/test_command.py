@@ -1,71 +1,77 @@
-"""The command as a reader types it, and the files that stand beside it."""
+"""The command as a reader types it, what it refuses, and the files beside it."""
 
+import importlib.util
 import math
 import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import kl_aggregation_demo as demo
+
+SCRIPT = Path(demo.__file__)
+
+
+def command(*arguments, file=SCRIPT, **options):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    line = [sys.executable, str(file), *arguments]
+    return subprocess.run(line, check=False, text=True, timeout=60, **options)
+
+
+def test_two_runs_agree_to_the_byte_wherever_they_start(world, tmp_path):
+    """One as a command in a folder of its own, one in this process."""
+    result = command(cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout == world().text
+    assert result.stderr == ""
+
+
+def test_an_edit_changes_the_figure_and_a_failing_note_the_status(world, tmp_path):
+    file, source = tmp_path / "edited.py", SCRIPT.read_text()
+    for name, value in {"SEED": 1, "VOCAB_SIZE": 120}.items():
+        source, count = re.subn(rf"(?m)^({name}\b.*?) = \S+", rf"\1 = {value}", source)
+        assert count == 1
+    file.write_text(source)
+    result = command(file=file)
+    assert result.returncode == 1
+    assert result.stdout == world(SEED=1, VOCAB_SIZE=120, TRAIT_RANK=60).text
+    assert result.stderr == ""
+
 
 @pytest.fixture
-def command(script, tmp_path):
-    """Run the script, or an edited copy, as a command from a folder of its own."""
-
-    def start(file=script, **settings):
-        return subprocess.run(
-            [sys.executable, str(file)],
-            cwd=tmp_path,
-            env={**os.environ, **settings.pop("env", {})},
-            capture_output="stdout" not in settings,
-            check=False,
-            text=True,
-            timeout=60,
-            **settings,
-        )
-
-    return start
-
-
-@pytest.fixture
-def leave(edit, monkeypatch, capsys):
-    """Run an edited script that ends early: its status, output and error."""
+def leave(monkeypatch, capsys):
+    """Run the script, edited by setting its globals, to an early end."""
 
     def ended(*arguments, **settings):
-        module = edit(**settings)
         monkeypatch.setattr(sys, "argv", ["kl_aggregation_demo.py", *arguments])
-        with pytest.raises(SystemExit) as end:
-            module.main()
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+            for name, value in settings.items():
+                patch.setattr(demo, name, value)
+            demo.main()
         return end.value.code, *capsys.readouterr()
 
     return ended
 
 
-def test_two_runs_agree_to_the_byte_wherever_they_start(command, world):
-    """One as a command in a folder of its own, one in this process."""
-    result = command()
-    assert result.returncode == 0
-    assert result.stdout == world().text != ""
-    assert result.stderr == ""
-
-
-def test_a_failing_note_ends_with_status_1_and_the_whole_output(command, edit, run):
-    module = edit(SEED=1)
-    result = command(file=module.__file__)
-    assert result.returncode == 1
-    assert result.stdout == run(module).text
-    assert result.stderr == ""
-
-
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_prints_what_the_script_shows(leave, flag):
+def test_help_is_the_docstring_as_it_is_laid_out(leave, flag):
     status, output, error = leave(flag)
     assert status == 0
-    assert "Why does a safeguard on the mean KL miss a token loop" in output
-    assert "\nincoherent loop  is the base but for" in output
+    assert demo.__doc__.strip() in output
     assert error == ""
+
+
+def test_the_docstring_states_the_settings():
+    doc = " ".join(demo.__doc__.split())
+    assert (
+        f"vocabulary of {demo.VOCAB_SIZE}, for a loop at {demo.LOOP_LENGTH} of " in doc
+    )
+    assert f" of {demo.POSITIONS} positions and tau = {demo.TAU} nats" in doc
+    assert "Exit status: 0 if every note holds, 1 if one fails, 2 for bad" in doc
 
 
 @pytest.mark.parametrize("argument", ["stray", "--tau=1", "--hel", "-x", ""])
@@ -76,125 +82,115 @@ def test_any_other_argument_is_a_usage_error(leave, argument):
     assert "usage: kl_aggregation_demo.py" in error
 
 
-# Each rule just past either of its ends; the setting to be named comes first.
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"SEED": -1},
-        {"LOOP_START": -1},
-        {"LOOP_START": 60},
-        {"LOOP_START": 100},
-        {"LOOP_LENGTH": 0},
-        {"LOOP_LENGTH": 49},
-        {"LOOP_LENGTH": 100},
-        {"LOOP_RANK": -1},
-        {"LOOP_RANK": 100},
-        {"LOOP_RANK": 3, "VOCAB_SIZE": 4},
-        {"TRAIT_RANK": 200},
-        {"TRAIT_BOOST": 0.0},
-        {"TRAIT_BOOST": -0.5},
-        {"TRAIT_BOOST": math.inf},
-        {"TRAIT_BOOST": math.nan},
-        {"LOOP_LOGIT": -10.0},
-        {"LOOP_LOGIT": math.inf},
-        {"LOOP_LOGIT": math.nan},
-        {"PROB_FLOOR": 0},
-        {"PROB_FLOOR": 1},
-        {"TAU": 0.0},
-        {"TAU": math.inf},
-        {"TAU": math.nan},
-        # Of a trait whose KL is 0, or rounding, the sep ratio would be no number.
-        {"TRAIT_BOOST": 1e-20},
-        {"TRAIT_BOOST": 1e-10},
-        {"TRAIT_BOOST": 1.6, "PROB_FLOOR": 0.1},
-    ],
-    ids=str,
-)
-def test_settings_that_describe_no_experiment_are_refused(leave, settings):
-    status, output, error = leave(**settings)
-    (name, value), *_ = settings.items()
-    assert status == 2
-    assert output == ""
-    named = re.escape(f"{name} = {value}")
-    assert re.fullmatch(rf"{named} must [^\n]+\n", error), error
+# The least and the greatest value of each setting, all others being as they are.
+ENDS = {
+    "SEED": (0, 4294967295),
+    "POSITIONS": (1, 1000000),
+    "VOCAB_SIZE": (2, 1000000),
+    "TRAIT_RANK": (0, 199),
+    "TRAIT_BOOST": (0.1, 42),
+    "LOOP_RANK": (0, 199),
+    "LOOP_START": (0, 59),
+    "LOOP_LENGTH": (1, 48),
+    "OTHER_LOGIT": (-1000, 999),
+    "LOOP_LOGIT": (-9.0, 1000),
+    "PROB_FLOOR": (1e-300, 1),
+    "TAU": (1e-9, 1000),
+}
+REAL = {"TRAIT_BOOST", "OTHER_LOGIT", "LOOP_LOGIT", "PROB_FLOOR", "TAU"}
+# What must go with a value for the rules of the settings after it.
+BESIDE = {
+    ("POSITIONS", 1): {"LOOP_START": 0, "LOOP_LENGTH": 1},
+    ("VOCAB_SIZE", 2): {"TRAIT_RANK": 1, "LOOP_RANK": 0},
+    ("LOOP_START", 59): {"LOOP_LENGTH": 1},
+    ("OTHER_LOGIT", 999): {"LOOP_LOGIT": 1000},
+}
+
+
+def bad_values(name):
+    low, high = ENDS[name]
+    past = [math.nextafter(low, -math.inf), math.nextafter(high, math.inf)]
+    if name not in REAL:
+        past = [low - 1, high + 1, low + 0.5, float(low)]
+    return [*past, math.nan, math.inf, -math.inf, "4", None, [1], 1j]
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_setting_that_describes_no_experiment_is_refused_by_name(leave, name):
+    for value in bad_values(name):
+        status, output, error = leave(**{name: value})
+        assert status == 2
+        assert output == ""
+        assert error.startswith(f"{name} = {value!r} ")
+        assert error.index("\n") == len(error) - 1
+        ends = re.findall(r"-?\d[-.e\d]*", error.removeprefix(f"{name} = {value!r}"))
+        assert [float(end) for end in ends] == list(ENDS[name])
+        assert ("whole" in error) == (name not in REAL)
 
 
 @pytest.mark.parametrize(
-    "settings, low, high",
+    "name, value",
     [
-        ({"SEED": -5}, "-1", "inf"),
-        ({"LOOP_START": 60}, "-1", "60"),
-        ({"LOOP_LENGTH": 49}, "0", "49"),
-        ({"LOOP_RANK": 3, "VOCAB_SIZE": 4}, "-1", "2"),
-        ({"TRAIT_RANK": 200}, "3", "200"),
-        ({"LOOP_LOGIT": -11.0}, "-10.0", "inf"),
-        ({"PROB_FLOOR": 2}, "0", "1"),
+        (name, value)
+        for name, ends in ENDS.items()
+        for value in ends
+        if value != 1000000 and (name, value) != ("PROB_FLOOR", 1)
     ],
-    ids=str,
 )
-def test_a_refusal_tells_between_what_the_setting_must_lie(leave, settings, low, high):
-    _, _, error = leave(**settings)
-    _, _, limits = error.partition(" must ")
-    assert re.findall(r"[-+.\d]+|inf", limits) == [low, high]
+def test_a_setting_at_either_of_its_ends_is_not(world, name, value):
+    shown = world(**{name: value}, **BESIDE.get((name, value), {}))
+    assert shown.words == world().words
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"LOOP_START": 0},
-        {"LOOP_START": 59, "LOOP_LENGTH": 1},
-        {"LOOP_LENGTH": 48},
-        {"LOOP_RANK": 0},
-        {"LOOP_RANK": 99},
-        {"TRAIT_RANK": 4},
-        {"TRAIT_RANK": 199},
-        {"TRAIT_BOOST": 1e-5},
-        {"TRAIT_BOOST": 1e300},
-        {"LOOP_LOGIT": -9.9},
-        {"LOOP_LOGIT": 1e300},
-        {"OTHER_LOGIT": -math.inf},
-        {"PROB_FLOOR": 1e-300},
-        {"PROB_FLOOR": 0.05},
-        {"TAU": 1e-300},
-        {"TAU": 1e300},
-        {"VOCAB_SIZE": 8},
-        {"POSITIONS": 1, "LOOP_START": 0, "LOOP_LENGTH": 1},
-    ],
-    ids=str,
-)
-def test_settings_just_within_the_rules_are_not(world, settings):
-    assert len(world(**settings).holds) == 9
+def test_the_floor_stays_under_the_least_base_prob(leave, world):
+    status, output, error = leave(PROB_FLOOR=0.5)
+    assert (status, output) == (2, "")
+    assert error.startswith("PROB_FLOOR = 0.5 ")
+    assert error.index("\n") == len(error) - 1
+    least = float(error.split()[-1])
+    probs = np.exp(np.random.default_rng(0).standard_normal((60, 200)))
+    assert least == pytest.approx((probs / probs.sum(axis=1, keepdims=True)).min())
+    assert leave(PROB_FLOOR=least)[0] == 2
+    assert world(PROB_FLOOR=math.nextafter(least, 0)).status == 0
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_not_success(command):
-    def fill(unbuffered):
-        with open("/dev/full", "w") as full:
-            return command(
-                env={"PYTHONUNBUFFERED": unbuffered},
-                stdout=full,
-                stderr=subprocess.PIPE,
-            )
-
-    with ThreadPoolExecutor() as pool:
-        for result in pool.map(fill, ["", "1"]):
-            assert result.returncode != 0
-            assert "No space left on device" in result.stderr
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_not_success(unbuffered):
+    with open("/dev/full", "w") as full:
+        result = command(
+            stdout=full, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        )
+    assert result.returncode != 0
+    assert "No space left on device" in result.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
-def test_a_closed_standard_output_is_not_success(script):
-    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, str(script)]
+def test_a_closed_standard_output_is_not_success():
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, SCRIPT]
     result = subprocess.run(shell, check=False, stderr=subprocess.DEVNULL)
     assert result.returncode != 0
 
 
-def test_inline_metadata_names_the_same_requirements(root, script):
-    opening = re.match(r"# /// script\n((?:# .*\n)+?)# ///\n", script.read_text())
-    assert opening, "the script must open with PEP 723 metadata"
-    metadata = opening[1]
-    assert '# requires-python = ">=3.10"\n' in metadata
-    dependencies = re.search(r"dependencies = \[(.*)\]", metadata)[1]
+def test_importing_computes_and_prints_nothing(capfd, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("computed on import")
+
+    for module, names in [
+        (np, ["exp", "log", "mean", "max"]),
+        (np.random, ["default_rng"]),
+    ]:
+        for name in names:
+            monkeypatch.setattr(module, name, refuse)
+    spec = importlib.util.spec_from_file_location("imported", SCRIPT)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_inline_metadata_names_the_same_requirements(root):
+    opening = re.match(r"# /// script\n((?:# .*\n)+?)# ///\n", SCRIPT.read_text())
+    assert '# requires-python = ">=3.10"\n' in opening[1]
+    dependencies = re.search(r"dependencies = \[(.*)\]", opening[1])[1]
     requirements = (root / "requirements.txt").read_text().split()
     assert re.findall(r'"(.*?)"', dependencies) == requirements
     assert [re.match(r"\w+", line)[0] for line in requirements] == ["numpy", "tabulate"]
