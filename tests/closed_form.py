@@ -9,20 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 
 NAMES = ["mean_t", "rmse_t", "p95_t", "max_t"]
-SETTINGS = {
-    "SEED": 0,
-    "POSITIONS": 60,
-    "VOCAB_SIZE": 200,
-    "TRAIT_RANK": 100,
-    "TRAIT_BOOST": 1.6,
-    "LOOP_RANK": 3,
-    "LOOP_START": 12,
-    "LOOP_LENGTH": 4,
-    "LOOP_LOGIT": 12.0,
-    "OTHER_LOGIT": -10.0,
-    "PROB_FLOOR": 1e-9,
-    "TAU": 0.5,
-}
 
 
 def draw(seed=0, positions=60, vocab_size=200):
@@ -69,9 +55,9 @@ def aggregates(kl, positions):
     )
 
 
-def figure(**edits):
-    """All that the figure shows, but for its words, once settings are edited."""
-    s = SimpleNamespace(**SETTINGS | edits)
+def figure(settings):
+    """All that the figure shows at some settings, by name, but for its words."""
+    s = SimpleNamespace(**settings)
     base, ranked = draw(s.SEED, s.POSITIONS, s.VOCAB_SIZE)
     trait = trait_kl(base, ranked[s.TRAIT_RANK], s.TRAIT_BOOST)
     gap = s.LOOP_LOGIT - s.OTHER_LOGIT

@@ -1,6 +1,7 @@
 """The script, run in this process with settings edited, and what it then prints."""
 
 import contextlib
+import importlib
 import io
 import re
 import sys
@@ -26,8 +27,7 @@ def run():
     """Run the script, edited by setting its globals, and take apart what it prints."""
 
     def figure(**settings):
-        import kl_aggregation_demo as demo
-
+        demo = importlib.import_module("kl_aggregation_demo")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["kl_aggregation_demo.py"])
             for name, value in settings.items():
