@@ -47,7 +47,7 @@ def world(run):
 
 def read(text, status):
     heading, separation, strip, paragraph, notes, limits = text.split("\n\n")
-    lines = strip.split("\n")
+    lines = [line.rsplit(" ", 1) for line in strip.split("\n")]
     trait, loop = lines[: len(lines) // 2], lines[len(lines) // 2 :]
     items = [" ".join(item.split()) for item in re.split(r"\n(?=\d)", notes)]
     parts = [re.fullmatch(r"(\d)\. (ok|FAILED): (.*): (.*)", item) for item in items]
@@ -58,7 +58,7 @@ def read(text, status):
         heading,
         *header,
         *(row[0] for row in rows),
-        *(line[:20] for line in lines),
+        *(label for label, _ in lines),
     ]
     words += [paragraph, *should, *limit_header, *(row[0] for row in limit_rows)]
     words = " ".join(" ".join(words).split())
@@ -68,7 +68,7 @@ def read(text, status):
         words=NUMBER.sub("N", words),
         numbers=NUMBER.findall(words),
         separation=[row[1:] for row in rows],
-        marks=["".join(line[20:] for line in student) for student in (trait, loop)],
+        marks=["".join(marks for _, marks in student) for student in (trait, loop)],
         numbered=[int(part[1]) for part in parts],
         holds=[part[2] == "ok" for part in parts],
         found=[part[4] for part in parts],

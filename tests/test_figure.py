@@ -1,5 +1,6 @@
 """What the figure shows, as it stands and in edited worlds."""
 
+import math
 import re
 
 import closed_form
@@ -15,7 +16,7 @@ WORLDS = [
     {},
     {"SEED": 1},
     {"POSITIONS": 30},
-    {"POSITIONS": 130, "TAU": 0.03},
+    {"POSITIONS": 120, "TAU": 0.005},
     {"POSITIONS": 4, "LOOP_START": 0},
     {"VOCAB_SIZE": 300},
     {"TRAIT_RANK": 150, "LOOP_RANK": 150},
@@ -41,7 +42,8 @@ WORLDS = [
     {"TAU": 123.456},
     # At the ends of what is allowed.
     {"SEED": 4294967295, "TRAIT_RANK": 199, "LOOP_RANK": 0, "TRAIT_BOOST": 42},
-    {"POSITIONS": 1, "LOOP_START": 0, "LOOP_LENGTH": 1, "TRAIT_RANK": 0},
+    {"POSITIONS": 1, "LOOP_START": 0, "LOOP_LENGTH": 1, "VOCAB_SIZE": 2000, "TAU": 12},
+    {"TRAIT_RANK": 0},
     {"VOCAB_SIZE": 2, "TRAIT_RANK": 1, "LOOP_RANK": 0},
     {"LOOP_START": 59, "LOOP_LENGTH": 1, "LOOP_RANK": 199},
     {"LOOP_LENGTH": 48, "LOOP_LOGIT": -9.0},
@@ -66,24 +68,22 @@ def test_the_words_are_the_same_in_every_world_and_fit(world, settings):
     assert shown.words == world().words
     assert not re.search(r"\b(nan|inf)\b|-0\.0", shown.text)
     assert shown.text.isascii()
-    lines = shown.text.splitlines()
-    assert max(map(len, lines)) <= 80
+    _, _, strip, paragraph, _, _ = shown.text.split("\n\n")
+    assert max(map(len, shown.text.splitlines())) <= 80
     assert len(world().text.splitlines()) <= 34
-    markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    parsed = markdown.parse(shown.text)
-    assert [t.type for t in parsed if t.level == 0 and t.nesting >= 0] == [
-        "heading_open",
-        "table_open",
-        "code_block",
-        "paragraph_open",
-        "ordered_list_open",
-        "table_open",
-    ]
+    assert len(paragraph.splitlines()) <= 6
+    marks = [line.split()[-1] for line in strip.splitlines()]
+    assert len(marks) == 2 * math.ceil(len("".join(marks)) / 120)
+    assert len({line.rindex(" ") for line in strip.splitlines()}) == 1
+    parsed = (
+        MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(shown.text)
+    )
+    top = [t.type for t in parsed if t.level == 0 and t.nesting >= 0]
+    blocks = " ".join(block.removesuffix("_open") for block in top)
+    assert blocks == "heading table code_block paragraph ordered_list table"
     assert sum(t.type == "list_item_open" for t in parsed) == 5
-    assert {t.type for block in parsed for t in block.children or []} <= {
-        "text",
-        "softbreak",
-    }
+    inline = {t.type for block in parsed for t in block.children or []}
+    assert inline <= {"text", "softbreak"}
 
 
 def test_every_note_fails_in_some_world_and_no_two_are_one(world):

@@ -109,9 +109,7 @@ def test_how_to_read_it(prose, world):
     assert world(TAU=0.2).holds == [False, True, True, True, True]
     assert f"positions, from position {demo.LOOP_START} on, that fire" in prose
     assert "fires (`10000+`: all searched)" in prose
-    assert "boost, by tenths from 0.1 to 42 logits, that fires" in prose
-    _, longest, weakest = world(TAU=1e-9).limits
-    assert (longest[3], weakest) == ("10000+", ["0.1"] * 4)
+    assert world(TAU=1e-9).limits[1][3] == "10000+"
 
 
 def test_the_loop_token(prose, drawn):
@@ -128,7 +126,10 @@ def test_the_loop_token(prose, drawn):
     assert within[token].all()
     assert ((rmse > TAU) & (p95 > TAU)).all()
     assert within.shape == (200, 57)
-    assert "all 200 tokens here, and with this one at all 57 starts" in prose
+    assert (
+        "Any token would do: with all 200 here, and with this one at all 57 starts"
+        in prose
+    )
     assert f"the mean is within tau in {within.mean():.2%}, the others" in prose
 
 
@@ -274,7 +275,8 @@ def test_healing(prose, drawn, looped):
     where p_i is not floored; d rmse / d KL = KL / (60 * rmse).
     """
     base, _, token = drawn
-    p = np.where(np.arange(200) == token, 1, math.exp(-22)) / (1 + 199 * math.exp(-22))
+    logits = np.where(np.arange(200) == token, demo.LOOP_LOGIT, demo.OTHER_LOGIT)
+    p = np.exp(logits) / np.exp(logits).sum()
     g = np.log(np.maximum(p, 1e-9) / base[12:16]) + (p > 1e-9)
     weight = looped / (60 * aggregates(looped, 60)[1])
     gradient = weight[:, None] * p * (g - (p * g).sum(axis=1, keepdims=True))
