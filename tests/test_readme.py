@@ -40,11 +40,6 @@ def looped(drawn):
     return closed_form.loop_kl(base, token)[12:16]
 
 
-def fenced(readme, language):
-    blocks = re.findall(r"(?ms)^```(\w+)\n(.*?)^```$", readme)
-    return [body for tag, body in blocks if tag == language]
-
-
 def table(readme, corner):
     """The rows of the page's table with this corner, outside the output."""
     lines = re.sub(r"(?s)```.*?```", "", readme).split("\n")
@@ -65,22 +60,20 @@ def k3(p, q):
 
 
 def test_output_block_is_the_output(readme, world):
-    assert fenced(readme, "text") == [world().text]
+    assert re.findall(r"(?ms)^```text\n(.*?)^```$", readme) == [world().text]
 
 
-def test_commands_are_one_line_each(readme):
-    run_it, run_with_uv, test_it = "".join(fenced(readme, "sh")).splitlines()
-    assert run_it.endswith(".venv/bin/python kl_aggregation_demo.py")
-    assert run_with_uv == "uv run kl_aggregation_demo.py"
-    assert test_it.endswith(".venv/bin/python -m pytest")
-
-
-def test_versions_and_exit_statuses_are_those_of_the_files(prose, root):
+def test_versions_statuses_and_names_are_those_of_the_files(prose, root, world):
     numpy, tabulate = re.findall(r">=(.*)", (root / "requirements.txt").read_text())
     assert f"NumPy ({numpy} to 2.5) and tabulate ({tabulate}, 0.10)" in prose
     assert "With Python 3.10 or newer" in prose
     assert "on Python 3.10 to 3.13 (x86-64)" in prose
+    assert f"If note {len(world().holds)} fails unedited" in prose
     assert re.search(r"Exit status: .*\.", demo.__doc__)[0] in prose
+    for name in ("*#101*", "`ml-debug Part 3`", "`heal._kl_per_pos`"):
+        assert name in prose
+        assert name.strip("*`") in " ".join(demo.__doc__.split())
+    assert set(re.findall(r"\b[pk]\d+", prose)) == {"p95", "k3"}
 
 
 def test_nothing_on_the_page_is_struck_out_or_a_list_by_accident(readme):
@@ -149,11 +142,14 @@ def test_the_law_is_the_brute_force(readme, looped):
     this = f"{looped.mean() / TAU:.1f} (this figure)"
     assert [row[0] for row in rows] == ["4", this, "40"]
     for ratio, *shares in rows:
-        least = [100 * least_share(name, float(ratio.split()[0])) for name in NAMES]
-        for share, percent in zip(shares[:2], least, strict=False):
+        k = float(ratio.split()[0])
+        least = [100 * least_share(name, k) for name in NAMES]
+        for share, law, found in zip(
+            shares, [100 / k, 100 / k**2], least, strict=False
+        ):
             digits = len(share.strip("%").partition(".")[2])
-            error = 10.0**-digits / 2 + 100 / LONG
-            assert float(share.strip("%")) == pytest.approx(percent, abs=error)
+            assert share == f"{law:.{digits}f}%"
+            assert found == pytest.approx(law, abs=200 / LONG)
         assert shares[2:] == ["about 5%", "one position"]
         assert least[2:] == [pytest.approx(5, abs=0.03), 100 / LONG]
 
@@ -189,6 +185,7 @@ def test_the_loop_elsewhere(readme, prose, drawn, looped):
         assert cells == [f"**{x}**" if float(x) > TAU else x for x in expected], label
     assert not others
     assert "this loop among 1,000 positions (zeros added)" in prose
+    assert "one sampled token: r - 1 - log r, r = q / p" in prose
     assert f"What is over tau = {TAU} is bold." in prose
     assert "in a vocabulary of 32,000 the mean fires on such a loop too" in prose
 
