@@ -142,8 +142,9 @@ def test_a_full_disk_is_not_success(monkeypatch, unbuffered):
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 def test_a_closed_standard_output_is_not_success():
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, SCRIPT]
-    result = subprocess.run(shell, check=False, stderr=subprocess.DEVNULL)
+    result = subprocess.run(shell, check=False, text=True, stderr=subprocess.PIPE)
     assert result.returncode != 0
+    assert "no attribute 'write'" in result.stderr
 
 
 def test_importing_computes_and_prints_nothing(capfd, monkeypatch):
