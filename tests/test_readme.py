@@ -256,7 +256,7 @@ def test_windows(prose, looped):
 
 def test_a_tau_for_healthy_completions(prose):
     assert f"**Do not take {TAU} over.**" in prose
-    assert f"of 60 of 1,000 positions, this trait is over {TAU} by p95 in most" in prose
+    assert f"of 60 of 1,000 positions, this trait's p95 is over {TAU} in most" in prose
     base, ranked = closed_form.draw(positions=1000)
     p, q = boosted(base, ranked[100])
     assert k3(p, q).min() > TAU
