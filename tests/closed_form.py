@@ -71,16 +71,16 @@ def figure(settings):
     def marks(nats):
         return "".join("#" if x > s.TAU else "-" if x else "." for x in nats)
 
-    def first(values, by_value, end="never"):
+    def first(values, by_value):
         """Of values, the first whose aggregate is over tau."""
         hits = [np.flatnonzero(np.asarray(row) > s.TAU) for row in by_value]
-        return [str(values[hit[0]]) if len(hit) else end for hit in hits]
+        return [str(values[hit[0]]) if len(hit) else "never" for hit in hits]
 
     lengths = [aggregates(kl[:n], s.POSITIONS) for n in range(1, len(kl) + 1)]
     completions = np.arange(max(10_000, s.POSITIONS), s.LOOP_LENGTH - 1, -1)
     longest = first(completions, aggregates(looped, completions))
     boosts = np.arange(1, 421) / 10
-    stronger = [trait_kl(base, ranked[s.TRAIT_RANK], boost) for boost in boosts]
+    stronger = trait_kl(base, ranked[s.TRAIT_RANK], boosts[:, None])
     silent = np.zeros(s.POSITIONS)
     silent[s.LOOP_START :][: s.LOOP_LENGTH] = looped
     tau = f"{s.TAU:g}"
@@ -108,7 +108,7 @@ def figure(settings):
         limits=[
             first(range(1, len(kl) + 1), zip(*lengths, strict=True)),
             [cell + "+" * (cell == str(completions[0])) for cell in longest],
-            first(boosts, aggregates(np.array(stronger), s.POSITIONS)),
+            first(boosts, aggregates(stronger, s.POSITIONS)),
         ],
         # In the order in which the words name them; 0 is a KL's, then a hinge's.
         numbers=[str(s.POSITIONS), "0", tau, f"{s.TRAIT_BOOST:g}", "0"]

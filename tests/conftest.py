@@ -1,7 +1,5 @@
 """The script, run in this process with settings edited, and what it then prints."""
 
-import contextlib
-import importlib
 import io
 import re
 import sys
@@ -23,18 +21,36 @@ def root():
 
 
 @pytest.fixture(scope="session")
-def run():
-    """Run the script, edited by setting its globals, and take apart what it prints."""
+def call():
+    """Run the script with its globals set: its status, output and error."""
 
-    def figure(**settings):
-        demo = importlib.import_module("kl_aggregation_demo")
+    def script(*arguments, **settings):
+        import kl_aggregation_demo as demo
+
+        out, error = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["kl_aggregation_demo.py"])
+            patch.setattr(sys, "argv", ["kl_aggregation_demo.py", *arguments])
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", error)
             for name, value in settings.items():
                 patch.setattr(demo, name, value)
-            with contextlib.redirect_stdout(io.StringIO()) as out:
+            try:
                 status = demo.main()
-        return read(out.getvalue(), status)
+            except SystemExit as end:
+                status = end.code
+        return status, out.getvalue(), error.getvalue()
+
+    return script
+
+
+@pytest.fixture(scope="session")
+def run(call):
+    """Run the script with settings edited, and take apart what it prints."""
+
+    def figure(**settings):
+        status, text, error = call(**settings)
+        assert error == ""
+        return read(text, status)
 
     return figure
 
@@ -46,6 +62,7 @@ def world(run):
 
 
 def read(text, status):
+    """Take a figure apart: its words with the numbers out of them, and its data."""
     heading, separation, strip, paragraph, notes, limits = text.split("\n\n")
     lines = [line.rsplit(" ", 1) for line in strip.split("\n")]
     trait, loop = lines[: len(lines) // 2], lines[len(lines) // 2 :]

@@ -17,9 +17,9 @@ import kl_aggregation_demo as demo
 SCRIPT = Path(demo.__file__)
 
 
-def command(*arguments, file=SCRIPT, **options):
+def command(file=SCRIPT, **options):
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    line = [sys.executable, str(file), *arguments]
+    line = [sys.executable, str(file)]
     return subprocess.run(line, check=False, text=True, timeout=60, **options)
 
 
@@ -41,24 +41,9 @@ def test_an_edit_changes_the_figure_and_a_failing_note_the_status(world, tmp_pat
     assert result.stdout == world(SEED=1, VOCAB_SIZE=120, TRAIT_RANK=60).text
 
 
-@pytest.fixture
-def leave(monkeypatch, capsys):
-    """Run the script, edited by setting its globals, to an early end."""
-
-    def ended(*arguments, **settings):
-        monkeypatch.setattr(sys, "argv", ["kl_aggregation_demo.py", *arguments])
-        with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
-            for name, value in settings.items():
-                patch.setattr(demo, name, value)
-            demo.main()
-        return end.value.code, *capsys.readouterr()
-
-    return ended
-
-
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_is_the_docstring_as_it_is_laid_out(leave, flag):
-    status, output, error = leave(flag)
+def test_help_is_the_docstring_as_it_is_laid_out(call, flag):
+    status, output, error = call(flag)
     assert (status, error) == (0, "")
     assert demo.__doc__.strip() in output
 
@@ -70,14 +55,14 @@ def test_the_docstring_states_the_settings():
 
 
 @pytest.mark.parametrize("argument", ["stray", "--tau=1", "--hel", "-x", ""])
-def test_any_other_argument_is_a_usage_error(leave, argument):
-    status, output, error = leave(argument)
+def test_any_other_argument_is_a_usage_error(call, argument):
+    status, output, error = call(argument)
     assert (status, output) == (2, "")
     assert "usage: kl_aggregation_demo.py" in error
 
 
 # The least and the greatest value of each setting, all others being as they are.
-# test_figure.py shows worlds at all of them but the greatest sizes.
+# test_figure.py shows worlds at all of them but the greatest sizes and floor.
 ENDS = {
     "SEED": (0, 4294967295),
     "POSITIONS": (1, 1000000),
@@ -104,9 +89,9 @@ def bad_values(name):
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_setting_that_describes_no_experiment_is_refused_by_name(leave, name):
+def test_a_setting_that_describes_no_experiment_is_refused_by_name(call, name):
     for value in bad_values(name):
-        status, output, error = leave(**{name: value})
+        status, output, error = call(**{name: value})
         assert (status, output) == (2, "")
         named = f"{name} = {value!r} "
         assert error.startswith(named)
@@ -115,17 +100,17 @@ def test_a_setting_that_describes_no_experiment_is_refused_by_name(leave, name):
         assert [float(end) for end in ends] == list(ENDS[name])
 
 
-def test_a_refusal_is_told_as_a_person_would(leave):
+def test_a_refusal_is_told_as_a_person_would(call):
     error = "LOOP_LENGTH = 49 must be a whole number from 1 to 48\n"
-    assert leave(LOOP_LENGTH=49) == (2, "", error)
-    assert leave(TAU=0) == (2, "", "TAU = 0 must be a number from 1e-09 to 1000\n")
+    assert call(LOOP_LENGTH=49) == (2, "", error)
+    assert call(TAU=0) == (2, "", "TAU = 0 must be a number from 1e-09 to 1000\n")
 
 
-def test_the_floor_stays_under_the_least_base_prob(leave, world):
-    least = float(leave(PROB_FLOOR=0.5)[2].split()[-1])
+def test_the_floor_stays_under_the_least_base_prob(call, world):
+    least = float(call(PROB_FLOOR=0.5)[2].split()[-1])
     assert least == pytest.approx(closed_form.draw()[0].min())
     error = f"PROB_FLOOR = {least} must be under the least base prob, {least}\n"
-    assert leave(PROB_FLOOR=least) == (2, "", error)
+    assert call(PROB_FLOOR=least) == (2, "", error)
     assert world(PROB_FLOOR=math.nextafter(least, 0)).status == 0
 
 

@@ -1,4 +1,4 @@
-"""README.md: its commands, its output block, and its numbers by other means."""
+"""README.md: its output block, and its numbers by other means."""
 
 import math
 import re
