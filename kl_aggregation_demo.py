@@ -7,16 +7,16 @@
 This is the journal's ml-debug Part 3, shown for a loop at 4 of 60 positions, at a tau
 of 0.5 nats. No GPU, no model: synthetic next-token probs in a vocabulary of 200.
 
-A "heal barrier" keeps a model in training, the student, close to the model it started
-from, the base. It aggregates the KL(student || base) of each position t of a
-completion, heal._kl_per_pos, into one number: mean_t, rmse_t (the root of the mean
-square), p95_t (the 95th percentile) or max_t. The loss gains the hinge
-relu(aggregate - tau), so the barrier fires when its aggregate is over tau.
+A "heal barrier" should keep a model in training, the student, close to the model it
+started from, the base. Of the KL(student || base) at each position t of a completion
+(heal._kl_per_pos) it makes one number, an aggregate: mean_t, rmse_t (the root of the
+mean square), p95_t (the 95th percentile) or max_t. It adds the hinge
+relu(aggregate - tau) to the loss, so it fires when its aggregate is over tau.
 
 coherent trait   moves a little mass toward one token at every position. This is
                  wanted, so the barrier should stay silent.
-incoherent loop  is the base but for a few positions, where nearly all its mass sits on
-                 one token. The barrier should fire.
+incoherent loop  puts nearly all mass on one token at a few positions and is the base
+                 at all others. The barrier should fire.
 
 With a KL of K at m of T positions and 0 elsewhere, the mean is K m/T, the rmse is
 K sqrt(m/T) and the maximum is K. The p95 is K where m - 1 >= (T - 1)/20, else less.
@@ -25,7 +25,6 @@ Exit status: 1 if a note fails at the default settings, 2 for bad usage, else 0.
 """
 
 import argparse
-import sys
 import textwrap
 
 import numpy as np
@@ -88,7 +87,7 @@ def aggregate(kl):
 
 
 def expectations(trait, loop, ratio, tau):
-    """Map each sentence of what the aggregates SHOULD be to whether it holds."""
+    """Map each note, on what the aggregates SHOULD be, to whether it holds."""
     return {
         f"""The loop's mean_t, {loop["mean_t"]:.3f}, SHOULD sit UNDER tau, or at it, so
         that relu(mean_t - tau) = 0 and a barrier on it never fires (the #101 collapse).
@@ -102,19 +101,19 @@ def expectations(trait, loop, ratio, tau):
         """: trait["max_t"] <= tau,
         f"""The point is that the sep ratio, before rounding, SHOULD GROW from mean_t,
         {ratio["mean_t"]:.1f}x, both to rmse_t, {ratio["rmse_t"]:.1f}x, and to p95_t,
-        {ratio["p95_t"]:.1f}x, so that a tau between trait and loop has more room (at 1x
-        or less, none). If mean_t left as much, outlier aggregation would buy nothing.
+        {ratio["p95_t"]:.1f}x, each over 1x, so that a tau between trait and loop has
+        relatively more room. If mean_t left as much, outlier aggregation would buy
+        nothing that another tau would not.
         """: min(ratio["rmse_t"], ratio["p95_t"]) > max(ratio["mean_t"], 1),
     }
 
 
 def citation(loop):
-    """Map the sentence of what the journal cites of the loop to whether it holds."""
+    """Map the note on what the journal cites of the loop to whether it holds."""
     cited = "0.38, 1.5 and 3.8"  # nats
     found = "{mean_t:.2g}, {rmse_t:.2g} and {p95_t:.2g}".format(**loop)
     return {
-        f"""The loop's mean_t, rmse_t and p95_t SHOULD round to {cited}, as the journal
-        cites.
+        f"""The loop's mean_t, rmse_t and p95_t SHOULD round to the journal's {cited}.
         """: found == cited,
     }
 
@@ -125,15 +124,15 @@ def fill(text, **indents):
 
 
 def numbered(notes):
-    """Lay out sentences, each with whether it holds, as a Markdown list."""
+    """Lay out notes, each after whether it holds, as a Markdown list."""
     return "\n".join(
-        fill(f"{i}. {'holds' if holds else 'fails'}: {text}", subsequent_indent="   ")
-        for i, (text, holds) in enumerate(notes.items(), 1)
+        fill(f"{i}. {'holds' if holds else 'fails'}: {note}", subsequent_indent="   ")
+        for i, (note, holds) in enumerate(notes.items(), 1)
     )
 
 
 def table(corner, *rows):
-    """Lay out (label, format, value by aggregate) rows as a Markdown table."""
+    """Lay out rows of (label, show, value by aggregate) as a Markdown table."""
     body = [[label, *map(show, values.values())] for label, show, values in rows]
     return tabulate(body, [corner, *AGGREGATES], "github", disable_numparse=True)
 
@@ -152,15 +151,15 @@ def verdicts(trait, loop, tau):
     """Lay out what a barrier on each aggregate does, and what a barrier is."""
     barrier = """A barrier adds relu(aggregate - tau) to the loss: it fires when its
         aggregate is over tau. Capitals in the table mark what is not wanted. Each note
-        says whether the run shows what it SHOULD, the mean's silence included."""
+        checks a prediction (SHOULD), the first that a barrier on mean_t is SILENT."""
     return f"{fill(barrier)}\n\n" + table(
-        f"barrier at tau = {tau}",
+        f"barrier at tau = {tau:g}",
         ("trait (wanted: silent)", lambda x: "FIRES" if x > tau else "silent", trait),
         ("loop (wanted: fires)", lambda x: "fires" if x > tau else "SILENT", loop),
     )
 
 
-def strip(label, kl, tau):
+def kl_strip(label, kl, tau):
     """Draw per-position KL in nats as a line of Markdown code, a mark a position."""
     digits = np.clip(np.rint(kl), 1, 9).astype(int).astype(str)
     marks = "".join(np.select([kl == 0, kl <= tau], [".", "-"], digits))
@@ -169,11 +168,11 @@ def strip(label, kl, tau):
 
 def picture(trait_kl, loop_kl, settings):
     """Draw the per-position KL of both students, with a caption and a legend."""
-    caption = f"""KL(student || base) by position, synthetic (vocabulary
-        {settings.vocab_size}, boost {settings.trait_boost}, seed {settings.seed}):"""
-    trait_strip = strip("coherent trait", trait_kl, settings.tau)
-    loop_strip = strip("incoherent loop", loop_kl, settings.tau)
-    legend = f"{'':20}. zero | - up to tau | 1-9 over tau: nats, rounded, clipped"
+    caption = f"""Synthetic KL(student || base) by position (vocabulary
+        {settings.vocab_size}, boost {settings.trait_boost:g}, seed {settings.seed}):"""
+    trait_strip = kl_strip("coherent trait", trait_kl, settings.tau)
+    loop_strip = kl_strip("incoherent loop", loop_kl, settings.tau)
+    legend = f"{'':20}. zero | - up to tau | 1-9 over tau: nats rounded to 1-9"
     return "\n".join([fill(caption), "", trait_strip, loop_strip, legend])
 
 
@@ -199,13 +198,14 @@ def read_settings(arguments):
         parser.error("--loop-length must be 1 or more")
     if settings.positions < (least := LOOP_START + settings.loop_length):
         parser.error(f"--positions must be {least} or more for this --loop-length")
-    if not 0.1 <= settings.trait_boost < np.inf:  # at 0 there is no sep ratio
+    if not 0.1 <= settings.trait_boost < np.inf:  # near 0, no sep ratio
         parser.error("--trait-boost must be a finite number, 0.1 or more")
-    if settings.vocab_size < (least := 2 * (LOOP_RANK + 1)):  # the tokens then differ
-        parser.error(f"--vocab-size must be {least} or more")
+    least_vocab = 2 * (LOOP_RANK + 1)  # the trait's token is then not the loop's
+    if settings.vocab_size < least_vocab:
+        parser.error(f"--vocab-size must be {least_vocab} or more")
     if settings.seed < 0:
         parser.error("--seed must be 0 or more")
-    if settings.positions * settings.vocab_size > (most := 10**8):  # 5.5 GB of memory
+    if settings.positions * settings.vocab_size > (most := 10**8):  # 6 GB of memory
         parser.error(f"--positions times --vocab-size must be {most:,} or less")
     return settings
 
@@ -242,4 +242,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

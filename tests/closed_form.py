@@ -1,116 +1,75 @@
-"""The figure by other means: closed forms for the KL, a brute force for each search.
-
-Nothing here comes from the script, so that the two can hold each other.
-"""
+"""The figure by other means than the script's: closed forms and plain NumPy."""
 
 import math
 from types import SimpleNamespace
 
 import numpy as np
 
+DEFAULTS = {"tau": 0.5, "positions": 60, "loop_length": 4}
+DEFAULTS |= {"trait_boost": 1.6, "vocab_size": 200, "seed": 0}
 NAMES = ["mean_t", "rmse_t", "p95_t", "max_t"]
 
 
-def draw(seed=0, positions=60, vocab_size=200):
+def draw(seed, positions, vocab_size):
     """The base's probs, and its tokens by their prob summed over the positions."""
-    probs = np.random.default_rng(seed).standard_normal((positions, vocab_size))
-    probs = np.exp(probs, out=probs)
+    probs = np.exp(np.random.default_rng(seed).standard_normal((positions, vocab_size)))
     probs /= probs.sum(axis=1, keepdims=True)
     return probs, np.argsort(probs.sum(axis=0))
 
 
-def trait_kl(base, token, boost):
-    """Boosting one logit turns q into q * e**boost / z there and q / z elsewhere."""
-    q = base[:, token]
+def trait_kl(q, boost):
+    """Boosting one logit turns its q into q * e**boost / z, all others into q / z."""
     z = 1 + q * np.expm1(boost)
     return q * np.exp(boost) / z * boost - np.log(z)
 
 
-def loop_kl(base, token, gap=22.0, floor=1e-9):
-    """The KL of each position were it looped: one token leads all others by gap."""
-    others = base.shape[1] - 1
-    lead = 1 / (1 + others * math.exp(-gap))
-    rest = lead * math.exp(-gap)
-    logs = np.log(base)
-    kl = lead * (math.log(lead) - logs[:, token])
-    kl += rest * others * math.log(max(rest, floor))
+def loop_kl(looped, token):
+    """One token leads by 22 nats, and the others' probs are floored at 1e-9."""
+    others = looped.shape[1] - 1
+    lead = 1 / (1 + others * math.exp(-22))
+    rest = lead * math.exp(-22)
+    logs = np.log(looped)
+    kl = lead * (math.log(lead) - logs[:, token]) + rest * others * math.log(1e-9)
     return kl - rest * (logs.sum(axis=1) - logs[:, token])
 
 
 def aggregates(kl, positions):
-    """Mean, rmse, p95 and max of KLs, (..., n), with zeros up to so many positions."""
-    ordered, zeros = np.sort(kl, axis=-1), positions - np.shape(kl)[-1]
-
-    def at(rank):
-        place = np.maximum(rank - zeros, 0)
-        return np.where(rank >= zeros, np.take(ordered, place, axis=-1), 0.0)
-
-    rank = 0.95 * (np.asarray(positions) - 1)
-    low, high = np.floor(rank).astype(int), np.ceil(rank).astype(int)
-    return (
-        np.sum(kl, axis=-1) / positions,
-        np.sqrt(np.sum(np.square(kl), axis=-1) / positions),
-        at(low) + (rank - low) * (at(high) - at(low)),
-        at(positions - 1),
-    )
+    """Mean, rmse, p95 and max of some KLs, all other positions being at 0."""
+    ordered = sorted([*kl, *[0.0] * (positions - len(kl))])
+    rank = 0.95 * (positions - 1)
+    low, high = math.floor(rank), math.ceil(rank)
+    p95 = ordered[low] + (rank - low) * (ordered[high] - ordered[low])
+    mean_square = math.fsum(x * x for x in kl) / positions
+    return math.fsum(kl) / positions, math.sqrt(mean_square), p95, ordered[-1]
 
 
-def figure(settings):
-    """All that the figure shows at some settings, by name, but for its words."""
-    s = SimpleNamespace(**settings)
-    base, ranked = draw(s.SEED, s.POSITIONS, s.VOCAB_SIZE)
-    trait = trait_kl(base, ranked[s.TRAIT_RANK], s.TRAIT_BOOST)
-    gap = s.LOOP_LOGIT - s.OTHER_LOGIT
-    kl = loop_kl(base, ranked[s.LOOP_RANK], gap, s.PROB_FLOOR)[s.LOOP_START :]
-    looped = kl[: s.LOOP_LENGTH]
-    traits = aggregates(trait, s.POSITIONS)
-    mean, rmse, p95, _ = loops = aggregates(looped, s.POSITIONS)
+def figure(tau, positions, loop_length, trait_boost, vocab_size, seed):
+    """All that the figure shows, but for its words."""
+    base, ascending = draw(seed, positions, vocab_size)
+    trait = trait_kl(base[:, ascending[vocab_size // 2]], trait_boost)
+    looped = loop_kl(base[12 : 12 + loop_length], ascending[3])
+    traits, loops = aggregates(trait, positions), aggregates(looped, positions)
     ratios = [loop / own for loop, own in zip(loops, traits, strict=True)]
-    mean_ratio, rmse_ratio, p95_ratio, _ = ratios
 
-    def marks(nats):
-        return "".join("#" if x > s.TAU else "-" if x else "." for x in nats)
+    def marks(kl):
+        return "".join(str(min(max(round(x), 1), 9)) if x > tau else "-" for x in kl)
 
-    def first(values, by_value):
-        """Of values, the first whose aggregate is over tau."""
-        hits = [np.flatnonzero(np.asarray(row) > s.TAU) for row in by_value]
-        return [str(values[hit[0]]) if len(hit) else "never" for hit in hits]
-
-    lengths = [aggregates(kl[:n], s.POSITIONS) for n in range(1, len(kl) + 1)]
-    completions = np.arange(max(10_000, s.POSITIONS), s.LOOP_LENGTH - 1, -1)
-    longest = first(completions, aggregates(looped, completions))
-    boosts = np.arange(1, 421) / 10
-    stronger = trait_kl(base, ranked[s.TRAIT_RANK], boosts[:, None])
-    silent = np.zeros(s.POSITIONS)
-    silent[s.LOOP_START :][: s.LOOP_LENGTH] = looped
-    tau = f"{s.TAU:g}"
+    nats = [[f"{x:.3f}" for x in row] for row in (traits, loops)]
+    times = [f"{x:.1f}x" for x in ratios]
+    after = positions - 12 - loop_length
     return SimpleNamespace(
-        separation=[
-            [f"{nats:.3f}" for nats in traits],
-            [f"{nats:.3f}" for nats in loops],
-            [f"{ratio:.1f}x" for ratio in ratios],
+        settings=f"{positions} {vocab_size} {trait_boost:g} {seed} {tau:g}".split(),
+        separation=[*nats, times],
+        marks=[marks(trait), "." * 12 + marks(looped) + "." * after],
+        verdicts=[
+            ["FIRES" if x > tau else "silent" for x in traits],
+            ["fires" if x > tau else "SILENT" for x in loops],
         ],
-        marks=[marks(trait), marks(silent)],
         holds=[
-            mean <= s.TAU,
-            rmse >= 2 * s.TAU and p95 >= 2 * s.TAU,
-            max(traits) <= s.TAU,
-            rmse_ratio > mean_ratio and p95_ratio > mean_ratio,
-            (f"{mean:.2g}", f"{rmse:.2g}", f"{p95:.2g}") == ("0.38", "1.5", "3.8"),
+            loops[0] <= tau,
+            loops[1] / 2 >= tau <= loops[2] / 2,
+            traits[3] <= tau,
+            all(x > ratios[0] and x > 1 for x in ratios[1:3]),
         ],
-        found=[
-            f"{mean:.3f}",
-            f"{rmse:.3f} and {p95:.3f}",
-            f"at most {max(traits):.3f}",
-            f"{mean_ratio:.1f}x to {rmse_ratio:.1f}x and {p95_ratio:.1f}x",
-            f"{mean:.2g}, {rmse:.2g}, {p95:.2g}",
-        ],
-        limits=[
-            first(range(1, len(kl) + 1), zip(*lengths, strict=True)),
-            [cell + "+" * (cell == str(completions[0])) for cell in longest],
-            first(boosts, aggregates(stronger, s.POSITIONS)),
-        ],
-        # In the order in which the words name them; 0 is a KL's, then a hinge's.
-        numbers=[str(s.POSITIONS), "0", tau, f"{s.TRAIT_BOOST:g}", "0"]
-        + ["0.38", "1.5", "3.8", tau, str(s.POSITIONS)],
+        in_notes=[nats[1][:1], nats[1][1:3], nats[0][3:], times[:3]],
     )

@@ -1,148 +1,118 @@
-"""What the figure shows, as it stands and in edited worlds."""
+"""What the figure shows, at its defaults and at options that a reader may try."""
 
 import math
 import re
 
-import closed_form
 import numpy as np
 import pytest
+from closed_form import DEFAULTS, NAMES, figure
 from markdown_it import MarkdownIt
+from shown import options, shown, students
 
 import kl_aggregation_demo as demo
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-WORLDS = [
-    {},
-    {"SEED": 1},
-    {"POSITIONS": 30},
-    {"POSITIONS": 120, "TAU": 0.005},
-    {"POSITIONS": 4, "LOOP_START": 0},
-    {"TRAIT_RANK": 150, "LOOP_RANK": 150},
-    {"TRAIT_BOOST": 3.0},
-    {"TRAIT_BOOST": 12.25},
-    {"TRAIT_BOOST": 0.1},
-    {"LOOP_START": 0, "LOOP_LENGTH": 60},
-    {"LOOP_LENGTH": 1},
-    {"LOOP_LENGTH": 3},
-    {"LOOP_LENGTH": 6},
-    {"LOOP_LOGIT": 2.0, "OTHER_LOGIT": -10, "PROB_FLOOR": 6e-5},
-    {"LOOP_LOGIT": 2.0, "OTHER_LOGIT": -10, "PROB_FLOOR": 1e-300},
-    {"LOOP_LOGIT": 1000, "OTHER_LOGIT": -1000},
-    {"TAU": 1e-5},
-    {"TAU": 1 / 120},
-    {"TAU": 0.05},
-    {"TAU": 0.2},
-    {"TAU": 0.77},
-    {"TAU": 4.8},
-    {"TAU": 5.5},
-    {"TAU": 5.7},
-    {"TAU": 123.456},
-    # At the ends of what is allowed.
-    {"SEED": 4294967295, "TRAIT_RANK": 199, "LOOP_RANK": 0, "TRAIT_BOOST": 42},
-    {"POSITIONS": 1, "LOOP_START": 0, "LOOP_LENGTH": 1, "VOCAB_SIZE": 2000, "TAU": 12},
-    {"VOCAB_SIZE": 2, "TRAIT_RANK": 1, "LOOP_RANK": 0},
-    {"LOOP_START": 59, "LOOP_LENGTH": 1, "LOOP_RANK": 199, "TRAIT_RANK": 0},
-    {"LOOP_LENGTH": 48, "LOOP_LOGIT": -9.0},
-    {"LOOP_LOGIT": 1000, "OTHER_LOGIT": 999},
-    {"TAU": 1e-9},
-    {"TAU": 1000},
+TRIED = {
+    "tau": [5e-324, 1 / 120, 0.05, 0.2, 0.77, 4.8, 5.5, 123.456],
+    "positions": [16, 30, 61, 1000],
+    "loop_length": [1, 3, 6, 48],
+    "trait_boost": [0.1, 3.0, 12.25, 500.0],
+    "vocab_size": [8, 9, 1000, 32000],
+    "seed": [1, 2**40],
+}
+WORLDS = [{}, *({name: value} for name, values in TRIED.items() for value in values)]
+WORLDS += [
+    {"positions": 120, "tau": 0.005},
+    {"positions": 13, "loop_length": 1, "vocab_size": 8},
+    {"loop_length": 30, "tau": 0.25},
+    {"vocab_size": 2000, "seed": 3, "tau": 2.5, "trait_boost": 8.0},
 ]
 
 
-@pytest.mark.parametrize("settings", WORLDS, ids=str)
-def test_every_number_is_that_of_the_closed_forms(world, settings):
-    shown, expected = world(**settings), closed_form.figure(vars(demo) | settings)
-    for part, value in vars(expected).items():
-        assert getattr(shown, part) == value, part
-    assert shown.numbered == [1, 2, 3, 4, 5]
-    assert shown.status == (0 if all(expected.holds) else 1)
+def world(**settings):
+    return shown(*options(settings))
 
 
 @pytest.mark.parametrize("settings", WORLDS, ids=str)
-def test_the_words_are_the_same_in_every_world_and_fit(world, settings):
-    shown = world(**settings)
-    assert shown.words == world().words
-    assert not re.search(r"\b(nan|inf)\b|-0\.0", shown.text)
-    assert shown.text.isascii()
-    _, _, strip, paragraph, _, _ = shown.text.split("\n\n")
-    assert max(map(len, shown.text.splitlines())) <= 80
-    assert len(world().text.splitlines()) <= 34
-    assert len(paragraph.splitlines()) <= 6
-    marks = [line.split()[-1] for line in strip.splitlines()]
-    assert len(marks) == 2 * math.ceil(len("".join(marks)) / 120)
-    assert len({line.rindex(" ") for line in strip.splitlines()}) == 1
-    parsed = (
-        MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(shown.text)
-    )
-    top = [t.type for t in parsed if t.level == 0 and t.nesting >= 0]
-    blocks = " ".join(block.removesuffix("_open") for block in top)
-    assert blocks == "heading table code_block paragraph ordered_list table"
-    assert sum(t.type == "list_item_open" for t in parsed) == 5
-    inline = {t.type for block in parsed for t in block.children or []}
-    assert inline <= {"text", "softbreak"}
+def test_every_number_and_mark_is_that_of_the_closed_forms(settings):
+    found, expected = world(**settings), figure(**DEFAULTS | settings)
+    for part in ("settings", "separation", "marks"):
+        assert getattr(found, part) == getattr(expected, part), part
+    assert found.in_notes[:4] == expected.in_notes
+    assert found.status == 0
 
 
-def test_every_note_fails_in_some_world_and_no_two_are_one(world):
-    verdicts = list(zip(*(world(**settings).holds for settings in WORLDS), strict=True))
-    assert all(not all(note) for note in verdicts)
-    assert len(set(verdicts)) == 5
+def test_every_verdict_and_note_is_that_of_the_closed_forms():
+    notes = []
+    for settings in WORLDS:
+        found, expected = world(**settings), figure(**DEFAULTS | settings)
+        assert found.verdicts == expected.verdicts, settings
+        assert found.holds == expected.holds + ([] if settings else [True]), settings
+        notes.append(expected.holds)
+    by_note = set(zip(*notes, strict=True))
+    assert len(by_note) == 4
+    assert all(set(holds) == {True, False} for holds in by_note)
 
 
-def test_the_last_boost_is_as_strong_as_any(world):
-    """Just under the KL of a trait with all the mass, the sweep still finds a boost."""
-    base, ranked = closed_form.draw()
-    saturated = closed_form.trait_kl(base, ranked[100], 84.0)
-    for column, limit in enumerate(closed_form.aggregates(saturated, 60)):
-        boost = float(world(TAU=limit * (1 - 1e-9)).limits[2][column])
-        assert 20 < boost <= 42
-        assert world(TAU=limit * (1 + 1e-9)).limits[2][column] == "never"
+def test_the_words_are_the_same_in_every_world_and_fit():
+    for settings in WORLDS:
+        found = world(**settings)
+        assert found.words == shown().words
+        assert found.text.isascii()
+        assert not re.search(r"\b(nan|inf)|-0\.0", found.text)
+        assert max(map(len, found.text.splitlines())) <= 80
+        parsed = MarkdownIt().enable(["table", "strikethrough"]).parse(found.text)
+        blocks = [t.type.split("_")[0] for t in parsed if t.level == 0 <= t.nesting]
+        assert blocks == ["table", "paragraph", "code", "paragraph", "table", "ordered"]
+        items = sum(token.type == "list_item_open" for token in parsed)
+        assert items == len(found.holds)
+        strips = found.text.split("\n\n")[2].split("\n")[:-1]
+        assert len({line.rindex(" ") for line in strips}) == 1
+        assert len(strips) == 2 * math.ceil(len(found.marks[0]) / 60)
+    assert len(shown().text.splitlines()) <= 34
 
 
-def test_the_longest_completion_that_is_searched(world):
-    base, ranked = closed_form.draw()
-    kl = closed_form.loop_kl(base, ranked[3])[12:16]
-    _, (last, but_one), _, _ = closed_form.aggregates(kl, np.array([10_000, 9_999]))
-    assert world(TAU=(last + but_one) / 2).limits[1][1] == "9999"
-    assert world(TAU=last - 1e-9).limits[1][1] == "10000+"
-    longer = world(POSITIONS=10_001, VOCAB_SIZE=5, TRAIT_RANK=2)
-    assert longer.limits[1][3] == "10001+"
-
-
-def test_an_aggregate_of_exactly_tau_does_not_fire(run, world):
-    """At a tau to the bit: as the script computes each aggregate of its students."""
-    seen = {name: [] for name in closed_form.NAMES}
-
-    def record(name, function):
-        return lambda kl: seen[name].append(float(function(kl))) or seen[name][-1]
-
-    functions = demo.AGGREGATES.items()
-    run(AGGREGATES={name: record(name, function) for name, function in functions})
-    trait, loop = ({n: nats[i] for n, nats in seen.items()} for i in (0, 1))
-    assert world(TAU=loop["mean_t"]).holds[0]
-    assert not world(TAU=np.nextafter(loop["mean_t"], 0)).holds[0]
-    assert world(TAU=loop["rmse_t"] / 2).holds[1]
-    assert not world(TAU=np.nextafter(loop["rmse_t"] / 2, 9)).holds[1]
-    assert world(TAU=trait["max_t"]).holds[2]
-    assert not world(TAU=np.nextafter(trait["max_t"], 0)).holds[2]
-    assert world(TAU=trait["max_t"]).marks[0] == "-" * 60
-    assert "#" not in world(TAU=loop["max_t"]).marks[1]
-    at_p95 = world(TAU=loop["p95_t"])
-    assert (at_p95.limits[0][2], at_p95.limits[1][2]) == ("5", "59")
+def test_an_aggregate_of_exactly_tau_does_not_fire():
+    """At a tau to the bit, and at the next lower one."""
+    trait, loop = (demo.aggregate(kl) for kl in students())
+    for student, aggregates in enumerate((trait, loop)):
+        for column, tau in enumerate(aggregates.values()):
+            at, under = world(tau=tau), world(tau=np.nextafter(tau, 0))
+            assert at.verdicts[student][column].lower() == "silent"
+            assert under.verdicts[student][column].lower() == "fires"
+        # The last was the maximum.
+        assert at.marks[student].count("-") == under.marks[student].count("-") + 1
+    edges = [loop["mean_t"], np.nextafter(loop["rmse_t"] / 2, 9), trait["max_t"]]
+    for note, tau in enumerate(edges):
+        both = world(tau=tau), world(tau=np.nextafter(tau, 0))
+        assert [found.holds[note] for found in both] == [note != 1, note == 1]
 
 
 @pytest.mark.parametrize("worse", ["rmse_t", "p95_t"])
-def test_the_sep_ratio_must_grow_to_both(run, worse):
-    """Doubling leaves the mean's ratio as it is, to the bit: no growth."""
-    doubled = {**demo.AGGREGATES, worse: lambda kl: 2 * np.mean(kl)}
-    shown = run(AGGREGATES=doubled)
-    ratio = dict(zip(closed_form.NAMES, shown.separation[2], strict=True))
-    assert ratio[worse] == ratio["mean_t"]
-    assert not shown.holds[3]
+@pytest.mark.parametrize("mean", [0.5, 2.0])
+def test_the_sep_ratio_must_grow_to_both_and_over_1x(mean, worse):
+    nats, most = dict.fromkeys(NAMES, 0.0), max(mean, 1.0)
+    for value in (most, np.nextafter(most, 9)):
+        ratio = {"mean_t": mean, "rmse_t": 3.0, "p95_t": 3.0, worse: value}
+        *_, holds = demo.expectations(nats, nats, ratio, 0.5).values()
+        assert holds == (value > most)
 
 
-@pytest.mark.parametrize("name", ["mean_t", "rmse_t", "p95_t"])
-def test_each_cited_number_must_reproduce(run, name):
-    cited = {"mean_t": "0.38", "rmse_t": "1.5", "p95_t": "3.8"}
-    assert run(CITED=cited).holds[4]
-    assert not run(CITED=cited | {name: "1.4"}).holds[4]
+def test_kl_by_hand():
+    p = np.array([[1 / 2, 1 / 2, 0], [1 / 2, 1 / 4, 1 / 4]])
+    q = np.array([[1 / 4, 1 / 4, 1 / 2], [1 / 4, 1 / 2, 1 / 4]])
+    # Row 1: 2 * 1/2 log 2. Row 2: 1/2 log 2 - 1/4 log 2 + 0.
+    by_hand = [math.log(2), math.log(2) / 4]
+    assert demo.per_position_kl(p, q) == pytest.approx(by_hand, abs=1e-12)
+    # Row 1 reversed, with the floor under the student's zero.
+    reverse = -math.log(2) / 2 + (math.log(1 / 2) - math.log(1e-9)) / 2
+    assert demo.per_position_kl(q, p)[0] == pytest.approx(reverse)
+    # Clipped at 1 as well, but inside the logarithms only.
+    assert demo.per_position_kl(np.array([2.0]), np.array([1.0])) == 0
+
+
+def test_aggregates_by_hand():
+    # mean 7/4; mean square 25/4; rank 0.95 * 3 = 2.85, so 3 + 0.85 * (4 - 3).
+    by_hand = {"mean_t": 1.75, "rmse_t": 2.5, "p95_t": 3.85, "max_t": 4.0}
+    assert demo.aggregate(np.array([4.0, 0.0, 3.0, 0.0])) == pytest.approx(by_hand)
