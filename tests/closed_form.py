@@ -39,8 +39,8 @@ def aggregates(kl, positions):
     rank = 0.95 * (positions - 1)
     low, high = math.floor(rank), math.ceil(rank)
     p95 = ordered[low] + (rank - low) * (ordered[high] - ordered[low])
-    mean_square = math.fsum(x * x for x in kl) / positions
-    return math.fsum(kl) / positions, math.sqrt(mean_square), p95, ordered[-1]
+    rmse = math.sqrt(math.fsum(x * x for x in kl) / positions)
+    return math.fsum(kl) / positions, rmse, p95, ordered[-1]
 
 
 def figure(tau, positions, loop_length, trait_boost, vocab_size, seed):
@@ -56,11 +56,10 @@ def figure(tau, positions, loop_length, trait_boost, vocab_size, seed):
 
     nats = [[f"{x:.3f}" for x in row] for row in (traits, loops)]
     times = [f"{x:.1f}x" for x in ratios]
-    after = positions - 12 - loop_length
     return SimpleNamespace(
         settings=f"{positions} {vocab_size} {trait_boost:g} {seed} {tau:g}".split(),
         separation=[*nats, times],
-        marks=[marks(trait), "." * 12 + marks(looped) + "." * after],
+        marks=[marks(trait), ("." * 12 + marks(looped)).ljust(positions, ".")],
         verdicts=[
             ["FIRES" if x > tau else "silent" for x in traits],
             ["fires" if x > tau else "SILENT" for x in loops],

@@ -1,6 +1,4 @@
-"""Let the tests import the script from the folder above."""
-
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where the script is

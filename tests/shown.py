@@ -41,9 +41,8 @@ def shown(*arguments):
     half = len(marks) // 2
     notes = [" ".join(note.split()) for note in re.split(r"\n(?=\d)", notes)]
     notes = [re.fullmatch(r"\d\. (\w+): (.*)", note).groups() for note in notes]
-    words = [*separation[0], caption, *labels, legend, barrier, *verdicts[0]]
-    words += [row[0] for row in separation + verdicts]
-    words += [sentence for _, sentence in notes[:4]]
+    words = [*labels, caption, legend, barrier]
+    words += [row[0] for row in separation + verdicts] + [note for _, note in notes[:4]]
     return SimpleNamespace(
         status=status,
         text=text,
