@@ -18,9 +18,9 @@ def draw(seed, positions, vocab_size):
 
 
 def trait_kl(q, boost):
-    """Boosting one logit turns its q into q * e**boost / z, all others into q / z."""
-    z = 1 + q * np.expm1(boost)
-    return q * np.exp(boost) / z * boost - np.log(z)
+    """Boosting one logit turns its q into q / d, and others into q * e**-boost / d."""
+    d = q + (1 - q) * np.exp(-boost)
+    return -np.log(d) - (1 - q / d) * boost
 
 
 def loop_kl(looped, token):
