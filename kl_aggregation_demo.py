@@ -93,17 +93,17 @@ def expectations(trait, loop, ratio, tau):
         that relu(mean_t - tau) = 0 and a barrier on it never fires (the #101 collapse).
         """: loop["mean_t"] <= tau,
         f"""The SAME loop's rmse_t, {loop["rmse_t"]:.3f}, and p95_t,
-        {loop["p95_t"]:.3f}, SHOULD be well over tau, at least twice it, so that a
+        {loop["p95_t"]:.3f}, SHOULD both be well over tau, at least twice it, so that a
         barrier on either fires.
         """: min(loop["rmse_t"], loop["p95_t"]) >= 2 * tau,
-        f"""The trait's max_t, {trait["max_t"]:.3f}, the largest of its four, SHOULD be
+        f"""The trait's max_t, {trait["max_t"]:.3f}, its largest aggregate, SHOULD be
         at most tau, so that no barrier fires on the trait.
         """: trait["max_t"] <= tau,
         f"""The point is that the sep ratio, before rounding, SHOULD GROW from mean_t,
         {ratio["mean_t"]:.1f}x, both to rmse_t, {ratio["rmse_t"]:.1f}x, and to p95_t,
         {ratio["p95_t"]:.1f}x, each over 1x, so that a tau between trait and loop has
-        relatively more room. If mean_t left as much, outlier aggregation would buy
-        nothing that another tau would not.
+        relatively more room. An aggregate with no more would buy nothing that another
+        tau on mean_t would not.
         """: min(ratio["rmse_t"], ratio["p95_t"]) > max(ratio["mean_t"], 1),
     }
 
@@ -151,7 +151,7 @@ def verdicts(trait, loop, tau):
     """Lay out what a barrier on each aggregate does, and what a barrier is."""
     barrier = """A barrier adds relu(aggregate - tau) to the loss: it fires when its
         aggregate is over tau. Capitals in the table mark what is not wanted. Each note
-        checks a prediction (SHOULD), the first that a barrier on mean_t is SILENT."""
+        checks a prediction (SHOULD), the first that mean_t is SILENT on the loop."""
     return f"{fill(barrier)}\n\n" + table(
         f"barrier at tau = {tau:g}",
         ("trait (wanted: silent)", lambda x: "FIRES" if x > tau else "silent", trait),
@@ -172,7 +172,7 @@ def picture(trait_kl, loop_kl, settings):
         {settings.vocab_size}, boost {settings.trait_boost:g}, seed {settings.seed}):"""
     trait_strip = kl_strip("coherent trait", trait_kl, settings.tau)
     loop_strip = kl_strip("incoherent loop", loop_kl, settings.tau)
-    legend = f"{'':20}. zero | - up to tau | 1-9 over tau: nats rounded to 1-9"
+    legend = f"{'':20}. zero | - up to tau | 1-9 over tau: nearest of 1-9 nats"
     return "\n".join([fill(caption), "", trait_strip, loop_strip, legend])
 
 

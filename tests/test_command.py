@@ -33,7 +33,7 @@ def test_help_tells_the_statuses_and_every_default():
     _, _, listed = text.partition("options:")
     for argument in options(DEFAULTS):
         option, value = argument.split("=")
-        told = rf"{option}\b[^(]*\(default:\s+{re.escape(value)}\)"
+        told = rf"{option}\b[^(]*[a-z]\s+\(default:\s+{re.escape(value)}\)"
         assert re.search(told, listed)
     stated = NUMBER.findall(demo.__doc__.split("\n\n")[1])
     named = ("tau", "loop_length", "positions", "vocab_size")
