@@ -21,7 +21,7 @@ incoherent loop  puts nearly all mass on one token at a few positions and is the
 With a KL of K at m of T positions and 0 elsewhere, the mean is K m/T, the rmse is
 K sqrt(m/T) and the maximum is K. The p95 is K where m - 1 >= (T - 1)/20, else less.
 
-Exit status: 1 if a note fails at the default settings, 2 for bad usage, else 0.
+Exit status: 1 if a note fails at the defaults, 0 for any other figure, 2 for bad usage.
 """
 
 import argparse
@@ -160,7 +160,7 @@ def verdicts(trait, loop, tau):
 
 
 def kl_strip(label, kl, tau):
-    """Draw per-position KL in nats as a line of Markdown code, a mark a position."""
+    """Draw per-position KL in nats as Markdown code, a mark a position, 60 a line."""
     digits = np.clip(np.rint(kl), 1, 9).astype(int).astype(str)
     marks = "".join(np.select([kl == 0, kl <= tau], [".", "-"], digits))
     return fill(marks, initial_indent=f"    {label:<16}", subsequent_indent=" " * 20)
@@ -211,7 +211,7 @@ def read_settings(arguments):
 
 
 def main(arguments=None):
-    """Print the figure; return 1 if a note fails at the default settings, else 0."""
+    """Print the figure; return 1 if a note fails at the defaults, else 0."""
     settings = read_settings(arguments)
     shape = settings.positions, settings.vocab_size
 

@@ -56,19 +56,17 @@ def figure(tau, positions, loop_length, trait_boost, vocab_size, seed):
 
     nats = [[f"{x:.3f}" for x in row] for row in (traits, loops)]
     times = [f"{x:.1f}x" for x in ratios]
+    holds = [loops[0] <= tau, loops[1] / 2 >= tau <= loops[2] / 2, traits[3] <= tau]
+    holds += [all(x > ratios[0] and x > 1 for x in ratios[1:3])]
     return SimpleNamespace(
         settings=f"{positions} {vocab_size} {trait_boost:g} {seed} {tau:g}".split(),
-        separation=[*nats, times],
+        separation=[NAMES, *nats, times],
         marks=[marks(trait), ("." * 12 + marks(looped)).ljust(positions, ".")],
         verdicts=[
+            NAMES,
             ["FIRES" if x > tau else "silent" for x in traits],
             ["fires" if x > tau else "SILENT" for x in loops],
         ],
-        holds=[
-            loops[0] <= tau,
-            loops[1] / 2 >= tau <= loops[2] / 2,
-            traits[3] <= tau,
-            all(x > ratios[0] and x > 1 for x in ratios[1:3]),
-        ],
+        holds=["holds" if x else "fails" for x in holds],
         in_notes=[nats[1][:1], nats[1][1:3], nats[0][3:], times[:3]],
     )

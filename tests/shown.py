@@ -47,10 +47,10 @@ def shown(*arguments):
         status=status,
         text=text,
         settings=NUMBER.findall(f"{separation[0][0]} {caption} {verdicts[0][0]}"),
-        separation=[row[1:] for row in separation[1:]],
+        separation=[row[1:] for row in separation],
         marks=["".join(marks[:half]), "".join(marks[half:])],
-        verdicts=[row[1:] for row in verdicts[1:]],
-        holds=[verdict == "holds" for verdict, _ in notes],
+        verdicts=[row[1:] for row in verdicts],
+        holds=[verdict for verdict, _ in notes],
         in_notes=[re.findall(r"\d+\.\d{3}|\d+\.\dx", note) for _, note in notes],
         words=NUMBER.sub("N", " ".join(" ".join(words).split())),
     )

@@ -5,13 +5,15 @@ import re
 from bisect import bisect
 from pathlib import Path
 
+import numpy as np
 from closed_form import NAMES, aggregates
 from markdown_it import MarkdownIt
 from shown import NUMBER, rows, shown, students
 
 import kl_aggregation_demo as demo
 
-PAGE = Path(demo.__file__).with_name("README.md").read_text(encoding="ascii")
+SCRIPT = Path(demo.__file__)
+PAGE = SCRIPT.with_name("README.md").read_text(encoding="ascii")
 UNFENCED = re.sub(r"(?ms)^```.*?^```$", "", PAGE)
 NUMERALS = NUMBER.findall(re.sub(r"(?m)^\|.*", "", UNFENCED))
 LAW, CHANGES = (rows(table) for table in re.findall(r"(?m)(?:^\|.*\n)+", UNFENCED))
@@ -41,24 +43,27 @@ def test_the_law_is_the_brute_force():
             assert 0 < found - law < 0.02
         assert NUMBER.findall(cells[2]) == NUMBER.findall(formulas[3]) == ["5"]
         assert abs(least[2] - 5) < 0.02
-        assert (cells[3], least[3]) == (formulas[4], 100 / 8000) == ("0%", 0.0125)
-    assert least_share("mean_t", 19) > least_share("p95_t", 19)
-    assert least_share("mean_t", 21) < least_share("p95_t", 21)
+        assert (cells[3], formulas[4], least[3]) == ("0%", "0%", 0.0125)
+    (cross,) = map(int, re.findall(r"(\d+) tau\b", UNFENCED))
+    assert least_share("mean_t", cross - 1) > least_share("p95_t", cross - 1)
+    assert least_share("mean_t", cross + 1) < least_share("p95_t", cross + 1)
 
 
 def test_each_change_is_what_its_options_print():
     for label, *cells in CHANGES[1:]:
         figure = shown(*(o.replace(" ", "=") for o in re.findall("`(.*?)`", label)))
-        loop = [f"**{x}**" if float(x) > 0.5 else x for x in figure.separation[1]]
-        assert cells == [f"{x}, {r}" for x, r in zip(loop, figure.separation[2])]
+        loop = [f"**{x}**" if float(x) > 0.5 else x for x in figure.separation[2]]
+        assert cells == [f"{x}, {r}" for x, r in zip(loop, figure.separation[3])]
 
 
 def test_the_results_that_stand_in_prose():
-    trait, loop = (aggregates(kl, 60)[0] for kl in students())
-    low, high = math.ceil(1000 * trait) / 1000, math.floor(1000 * loop) / 1000
-    stated = {f"{low:.3f}", f"{high:.3f}", shown().separation[1][0]}
-    assert stated == {n for n in NUMERALS if re.fullmatch(r"\d\.\d{3}", n)}
-    assert shown("--trait-boost=3").verdicts[0] == ["silent"] * 3 + ["FIRES"]
+    assert NUMERALS[1:6] == ["200", "4", "60", shown().separation[2][0], "0.5"]
+    trait_kl, loop_kl = students()
+    low, high = (1000 * aggregates(kl, 60)[0] for kl in (trait_kl, loop_kl))
+    limits = [f"{math.ceil(low) / 1000:.3f}", f"{math.floor(high) / 1000:.3f}"]
+    assert [n for n in NUMERALS if re.fullmatch(r"0\.\d{3}", n)][1:] == limits
+    (zeros,) = map(int, re.findall(r"(\d+) zeros", UNFENCED))
+    assert demo.aggregate(np.pad(loop_kl, (0, zeros)))["p95_t"] == 0
     failed = {}
     for seed in range(2000):
         trait, loop = (demo.aggregate(kl) for kl in students(seed))
@@ -66,4 +71,5 @@ def test_the_results_that_stand_in_prose():
         notes = demo.expectations(trait, loop, ratio, 0.5)
         failed |= {seed: list(notes.values())} if not all(notes.values()) else {}
     assert failed == {1169: [False, True, True, True]}
-    assert f"{2000:,}" in NUMERALS
+    assert "2,000" in NUMERALS
+    assert set(re.findall(r">=([\d.]+)", SCRIPT.read_text())) <= set(NUMERALS)
