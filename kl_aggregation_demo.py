@@ -21,7 +21,7 @@ incoherent loop  puts nearly all mass on one token at a few positions and is the
 With a KL of K at m of T positions and 0 elsewhere, the mean is K m/T, the rmse is
 K sqrt(m/T) and the maximum is K. The p95 is K where m - 1 >= (T - 1)/20, else less.
 
-Exit status: 1 if a note fails at the defaults, 0 for any other figure, 2 for bad usage.
+Exit status: 1 if a note fails at the defaults, 0 for any other figure, 2 on bad usage.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def expectations(trait, loop, ratio, tau):
     """Map each note, on what the aggregates SHOULD be, to whether it holds."""
     return {
         f"""The loop's mean_t, {loop["mean_t"]:.3f}, SHOULD sit UNDER tau, or at it, so
-        that relu(mean_t - tau) = 0 and a barrier on it never fires (the #101 collapse).
+        that relu(mean_t - tau) = 0 and the barrier never fires (the #101 collapse).
         """: loop["mean_t"] <= tau,
         f"""The SAME loop's rmse_t, {loop["rmse_t"]:.3f}, and p95_t,
         {loop["p95_t"]:.3f}, SHOULD both be well over tau, at least twice it, so that a
@@ -169,7 +169,7 @@ def kl_strip(label, kl, tau):
 def picture(trait_kl, loop_kl, settings):
     """Draw the per-position KL of both students, with a caption and a legend."""
     caption = f"""Synthetic KL(student || base) by position (vocabulary
-        {settings.vocab_size}, boost {settings.trait_boost:g}, seed {settings.seed}):"""
+        {settings.vocab_size}, boost {settings.trait_boost}, seed {settings.seed}):"""
     trait_strip = kl_strip("coherent trait", trait_kl, settings.tau)
     loop_strip = kl_strip("incoherent loop", loop_kl, settings.tau)
     legend = f"{'':20}. zero | - up to tau | 1-9 over tau: nearest of 1-9 nats"

@@ -59,7 +59,7 @@ def figure(tau, positions, loop_length, trait_boost, vocab_size, seed):
     holds = [loops[0] <= tau, loops[1] / 2 >= tau <= loops[2] / 2, traits[3] <= tau]
     holds += [all(x > ratios[0] and x > 1 for x in ratios[1:3])]
     return SimpleNamespace(
-        settings=f"{positions} {vocab_size} {trait_boost:g} {seed} {tau:g}".split(),
+        settings=f"{positions} {vocab_size} {trait_boost} {seed} {tau:g}".split(),
         separation=[NAMES, *nats, times],
         marks=[marks(trait), ("." * 12 + marks(looped)).ljust(positions, ".")],
         verdicts=[
