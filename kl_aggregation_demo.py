@@ -102,8 +102,8 @@ def expectations(trait, loop, ratio, tau):
         f"""The point is that the sep ratio, before rounding, SHOULD GROW from mean_t,
         {ratio["mean_t"]:.1f}x, both to rmse_t, {ratio["rmse_t"]:.1f}x, and to p95_t,
         {ratio["p95_t"]:.1f}x, each over 1x, so that a tau between trait and loop has
-        relatively more room. An aggregate with no more would buy nothing that another
-        tau on mean_t would not.
+        relatively more room. With no more room, an aggregate would buy nothing that
+        another tau on mean_t would not.
         """: min(ratio["rmse_t"], ratio["p95_t"]) > max(ratio["mean_t"], 1),
     }
 
@@ -151,7 +151,7 @@ def verdicts(trait, loop, tau):
     """Lay out what a barrier on each aggregate does, and what a barrier is."""
     barrier = """A barrier adds relu(aggregate - tau) to the loss: it fires when its
         aggregate is over tau. Capitals in the table mark what is not wanted. Each note
-        checks a prediction (SHOULD), the first that mean_t is SILENT on the loop."""
+        checks a prediction (SHOULD): note 1, that mean_t is SILENT on the loop."""
     return f"{fill(barrier)}\n\n" + table(
         f"barrier at tau = {tau:g}",
         ("trait (wanted: silent)", lambda x: "FIRES" if x > tau else "silent", trait),
