@@ -68,7 +68,7 @@ def refusal(argument):
     assert (status, output) == (2, "")
     usage, *more, line = error.splitlines()
     assert "usage:" in usage
-    assert all(usage.startswith(" ") for usage in more)
+    assert all(part.startswith(" ") for part in more)
     return line.partition("error:")[2]
 
 

@@ -101,8 +101,8 @@ def test_kl_by_hand():
     # Row 1 reversed, with the floor under the student's zero.
     reverse = -math.log(2) / 2 + (math.log(1 / 2) - math.log(1e-9)) / 2
     assert demo.per_position_kl(q, p)[0] == pytest.approx(reverse)
-    # Clipped at 1 as well, but inside the logarithms only.
-    assert demo.per_position_kl(np.array([2.0]), np.array([2.0])) == 0
+    # The student's and the base's logarithm, each clipped at 1 as well.
+    assert not demo.per_position_kl(np.array([[2], [1]]), np.array([[1], [2]])).any()
 
 
 def test_aggregates_by_hand():
