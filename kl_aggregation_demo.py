@@ -4,37 +4,41 @@
 # ///
 """Mean-KL is blind to the coherence collapse, and rmse/p95 are not.
 
-This is the journal's ml-debug Part 3, shown for a loop at 4 of 60 positions, at a tau
-of 0.5 nats. No GPU, no model: synthetic next-token probs in a vocabulary of 200.
+For a loop at 4 of 60 positions, the mean is under the journal's tau, 0.5 nats.
 
-A "heal barrier" should keep a model in training, the student, close to the model it
-started from, the base. Of the KL(student || base) at each position t of a completion
-(heal._kl_per_pos) it makes one number, an aggregate: mean_t, rmse_t (the root of the
-mean square), p95_t (the 95th percentile) or max_t. It adds the hinge
-relu(aggregate - tau) to the loss, so it fires when its aggregate is over tau.
+A "heal barrier" should keep a model in training, the student, close to the
+model it started from, the base. It makes one number, an aggregate, of the
+KL(student || base) at each position of a completion (heal._kl_per_pos): mean_t,
+rmse_t (the root of the mean square), p95_t (the 95th percentile) or max_t. It
+adds the hinge relu(aggregate - tau) to the loss, so it fires when its aggregate
+is over tau. There are two students:
 
-coherent trait   moves a little mass toward one token at every position. This is
-                 wanted, so the barrier should stay silent.
-incoherent loop  puts nearly all mass on one token at a few positions and is the base
-                 at all others. The barrier should fire.
+coherent trait   moves a little mass toward one token at EVERY position. This is
+                 wanted: the barrier should leave it alone.
+incoherent loop  is the base but for a FEW positions, where nearly all its mass
+                 sits on one token, as in a token loop: the barrier should fire.
 
-With a KL of K at m of T positions and 0 elsewhere, the mean is K m/T, the rmse is
-K sqrt(m/T) and the maximum is K. The p95 is K where m - 1 >= (T - 1)/20, else less.
+Where the loop is nearly certain of its token, its KL is about -log of the base's
+prob of that token. With a KL of K nats at m of T positions and 0 elsewhere, the
+mean is K m/T, the rmse is K sqrt(m/T), the maximum is K, and the p95 is K if
+m - 1 >= (T - 1)/20, else less. So p95 needs a loop at 4 of 60 positions.
 
-Exit status: 1 if a note fails at the defaults, 0 for any other figure, 2 on bad usage.
+This is the journal's ml-debug Part 3. No GPU, no model: the probs are synthetic.
+Exit status: 0; 1 if a note fails at the default options; 2 on bad usage.
 """
 
 import argparse
-import textwrap
 
 import numpy as np
 from tabulate import tabulate
 
-LOOP_RANK = 3  # counted from 0: the loop's token is the fourth rarest in the base
-LOOP_START = 12  # counted from 0: the loop starts at the thirteenth position
-LOOP_LOGIT = 12.0  # of the loop's token, where it loops
-OTHER_LOGIT = -10.0  # of every other token there
-PROB_FLOOR = 1e-9  # inside the logarithms of the KL
+PROB_FLOOR = 1e-9  # least prob inside the KL's logarithm
+LOOP_RANK = 3  # the loop's token is the fourth rarest in the base
+LOOP_START = 12  # position, from 0, where the loop starts if it has room there
+LOOP_LOGIT = 12.0  # that token's logit at a looped position
+OTHER_LOGIT = -10.0  # every other token's logit at a looped position
+AXIS = 48  # columns of the drawing: its axis, and one more at either end
+STRIP = 60  # positions that the strips show
 
 
 def softmax(logits):
@@ -44,201 +48,236 @@ def softmax(logits):
 
 
 def coherent_trait(base_logits, token, boost):
-    """Build the probs, (positions, vocab), of a student that boosts token's logit."""
+    """Build the probs, (positions, vocab_size), of the base with token boosted."""
     logits = base_logits.copy()
     logits[:, token] += boost
     return softmax(logits)
 
 
-def incoherent_loop(base_logits, token, length):
-    """Build the probs, (positions, vocab), of a student that loops on token."""
-    logits = base_logits.copy()
-    looped = slice(LOOP_START, LOOP_START + length)
-    logits[looped] = OTHER_LOGIT
-    logits[looped, token] = LOOP_LOGIT
-    return softmax(logits)
+def incoherent_loop(base, token, length):
+    """Build the probs, (positions, vocab_size), of the base but for a loop on token."""
+    logits = np.full(base.shape[-1], OTHER_LOGIT)
+    logits[token] = LOOP_LOGIT
+    start = min(LOOP_START, len(base) - length)
+    probs = base.copy()
+    probs[start : start + length] = softmax(logits)
+    return probs
+
+
+def build(positions, vocab_size, loop_length, trait_boost, seed):
+    """Build the probs of base, trait and loop, each (positions, vocab_size)."""
+    base_logits = np.random.default_rng(seed).standard_normal((positions, vocab_size))
+    base = softmax(base_logits)
+    rarest_first = np.argsort(base.mean(axis=0))
+    middle, rare = rarest_first[vocab_size // 2], rarest_first[LOOP_RANK]
+    trait = coherent_trait(base_logits, middle, trait_boost)
+    loop = incoherent_loop(base, rare, loop_length)
+    return base, trait, loop
 
 
 def per_position_kl(student, base):
     """Compute KL(student || base) at each position, in nats.
 
-    For student probs p and base probs q of shape (..., vocab), it is the sum over the
-    last axis of p * (log p - log q). As in the heal barrier, p and q are clipped to
-    [PROB_FLOOR, 1] inside the logarithms only, so a KL is finite, is -log(PROB_FLOOR)
-    at most, and can be negative where q is under the floor.
+    For student probs p and base probs q, (..., vocab_size), not logits or log-probs,
+    it is the sum of p log(p / q) over the vocabulary. As in the heal barrier, p and q
+    are at least PROB_FLOOR inside the logarithm only, so that a KL is finite, is
+    -log(PROB_FLOOR) at most, and can be negative where q is under the floor.
     Source: Kullback and Leibler, "On Information and Sufficiency", 1951.
     """
-    log_p = np.log(np.clip(student, PROB_FLOOR, 1))
-    log_q = np.log(np.clip(base, PROB_FLOOR, 1))
-    return (student * (log_p - log_q)).sum(axis=-1)
-
-
-AGGREGATES = {
-    "mean_t": np.mean,
-    "rmse_t": lambda kl: np.sqrt(np.mean(kl**2)),
-    "p95_t": lambda kl: np.percentile(kl, 95),
-    "max_t": np.max,
-}
+    ratio = np.maximum(student, PROB_FLOOR) / np.maximum(base, PROB_FLOOR)
+    return (student * np.log(ratio)).sum(axis=-1)
 
 
 def aggregate(kl):
-    """Apply every aggregate to per-position KL in nats, shape (positions,)."""
-    return {name: function(kl) for name, function in AGGREGATES.items()}
+    """Aggregate per-position KL over the positions: every aggregate, by its name.
 
-
-def expectations(trait, loop, ratio, tau):
-    """Map each note, on what the aggregates SHOULD be, to whether it holds."""
+    kl has shape (..., positions), without padding or NaN, and is not masked. Each
+    aggregate has shape (...), a number for each completion, in nats as kl is.
+    """
     return {
-        f"""The loop's mean_t, {loop["mean_t"]:.3f}, SHOULD sit UNDER tau, or at it, so
-        that relu(mean_t - tau) = 0 and the barrier never fires (the #101 collapse).
-        """: loop["mean_t"] <= tau,
-        f"""The SAME loop's rmse_t, {loop["rmse_t"]:.3f}, and p95_t,
-        {loop["p95_t"]:.3f}, SHOULD both be well over tau, at least twice it, so that a
-        barrier on either fires.
-        """: min(loop["rmse_t"], loop["p95_t"]) >= 2 * tau,
-        f"""The trait's max_t, {trait["max_t"]:.3f}, its largest aggregate, SHOULD be
-        at most tau, so that no barrier fires on the trait.
-        """: trait["max_t"] <= tau,
-        f"""The point is that the sep ratio, before rounding, SHOULD GROW from mean_t,
-        {ratio["mean_t"]:.1f}x, both to rmse_t, {ratio["rmse_t"]:.1f}x, and to p95_t,
-        {ratio["p95_t"]:.1f}x, each over 1x, so that a tau between trait and loop has
-        relatively more room. With no more room, an aggregate would buy nothing that
-        another tau on mean_t would not.
-        """: min(ratio["rmse_t"], ratio["p95_t"]) > max(ratio["mean_t"], 1),
+        "mean_t": np.mean(kl, axis=-1),
+        "rmse_t": np.sqrt(np.mean(np.square(kl), axis=-1)),
+        "p95_t": np.percentile(kl, 95, axis=-1),
+        "max_t": np.max(kl, axis=-1),
     }
-
-
-def citation(loop):
-    """Map the note on what the journal cites of the loop to whether it holds."""
-    cited = "0.38, 1.5 and 3.8"  # nats
-    found = "{mean_t:.2g}, {rmse_t:.2g} and {p95_t:.2g}".format(**loop)
-    return {
-        f"""The loop's mean_t, rmse_t and p95_t SHOULD round to the journal's {cited}.
-        """: found == cited,
-    }
-
-
-def fill(text, **indents):
-    """Lay out text, whatever its blanks, in lines of at most 80 columns."""
-    return textwrap.fill(" ".join(text.split()), 80, break_on_hyphens=False, **indents)
-
-
-def numbered(notes):
-    """Lay out notes, each after whether it holds, as a Markdown list."""
-    return "\n".join(
-        fill(f"{i}. {'holds' if holds else 'fails'}: {note}", subsequent_indent="   ")
-        for i, (note, holds) in enumerate(notes.items(), 1)
-    )
-
-
-def table(corner, *rows):
-    """Lay out rows of (label, show, value by aggregate) as a Markdown table."""
-    body = [[label, *map(show, values.values())] for label, show, values in rows]
-    return tabulate(body, [corner, *AGGREGATES], "github", disable_numparse=True)
 
 
 def separation_table(trait, loop, ratio, positions):
-    """Lay out the aggregates of both students, in nats, and their sep ratios."""
-    return table(
-        f"student ({positions} positions)",
-        ("coherent trait", "{:.3f}".format, trait),
-        ("incoherent loop", "{:.3f}".format, loop),
-        ("sep ratio (loop/trait)", "{:.1f}x".format, ratio),
+    """Lay out both students' aggregates, in nats, and their ratio as Markdown."""
+    rows = [
+        ["coherent trait", *(f"{nats:.3f}" for nats in trait.values())],
+        ["incoherent loop", *(f"{nats:.3f}" for nats in loop.values())],
+        ["sep ratio (loop/trait)", *(f"{times:.1f}x" for times in ratio.values())],
+    ]
+    return tabulate(rows, [f"student ({positions} positions)", *ratio], "github")
+
+
+def verdict(trait, loop, tau):
+    """Say what a barrier at tau does; it should fire on the loop only."""
+    if loop > tau:
+        return "fires on both" if trait > tau else "works"
+    return "fires on trait only" if trait > tau else "misses the loop"
+
+
+def column(nats):
+    """Find the column of nats on the log axis: 1 at 0.01 or less, 46 at 17 or more."""
+    return 1 + round(14 * np.log10(min(max(nats, 0.01), 17) / 0.01))
+
+
+def bar(trait, loop, tau):
+    """Draw trait (T), loop (L), tau (|) and the taus that work (=) on the axis.
+
+    The marks stand in the order of their numbers, however close, so that what is
+    over tau is right of its line. Of equal numbers, T is left of L and L of |.
+    """
+    nats = {"T": trait, "L": loop, "|": tau}
+    ascending = sorted(nats, key=nats.get)
+    split = ascending.index("|")
+    under, over = ascending[:split], ascending[split + 1 :]
+    place = {"|": min(max(column(tau), 2), AXIS - 3)}  # two marks fit on either side
+    for mark in reversed(under):
+        place[mark] = min(column(nats[mark]), min(place.values()) - 1)
+    for mark in over:
+        place[mark] = max(column(nats[mark]), max(place.values()) + 1)
+
+    marks = {i: mark for mark, i in place.items()}
+    works = range(place["T"], place["L"])
+    return "".join(marks.get(i, "=" if i in works else " ") for i in range(AXIS))
+
+
+def drawing(trait, loop, tau):
+    """Draw every aggregate of trait and loop beside tau, with the verdict in words."""
+    pairs = {name: (trait[name], loop[name]) for name in trait}
+    rows = "\n".join(
+        f"    {name:<8}{bar(*pair, tau)} {verdict(*pair, tau)}"
+        for name, pair in pairs.items()
     )
+    return f"""\
+A barrier adds relu(aggregate - tau) to the loss, so it fires when its aggregate
+is over tau. It works if it fires on the loop and not on the trait:
+
+    nats   <=0.01          0.1           1             10
+             +-------------+-------------+-------------+---  at tau = {tau:g}:
+{rows}
+             T trait   L loop   | tau   === taus that work (log scale)"""
 
 
-def verdicts(trait, loop, tau):
-    """Lay out what a barrier on each aggregate does, and what a barrier is."""
-    barrier = """A barrier adds relu(aggregate - tau) to the loss: it fires when its
-        aggregate is over tau. Capitals in the table mark what is not wanted. Each note
-        checks a prediction (SHOULD): note 1, that mean_t is SILENT on the loop."""
-    return f"{fill(barrier)}\n\n" + table(
-        f"barrier at tau = {tau:g}",
-        ("trait (wanted: silent)", lambda x: "FIRES" if x > tau else "silent", trait),
-        ("loop (wanted: fires)", lambda x: "fires" if x > tau else "SILENT", loop),
+def strip_mark(nats):
+    """Show a KL in nats as one character."""
+    if nats == 0:
+        return "."
+    return "-" if nats <= 0.5 else f"{min(nats, 9):.0f}"
+
+
+def strips(trait_kl, loop_kl, args):
+    """Draw the per-position KL of trait and loop, a mark a position."""
+    vocab, boost, seed = args.vocab_size, args.trait_boost, args.seed
+    length, positions = args.loop_length, args.positions
+    total = loop_kl.sum()
+    first = f"first {STRIP}" if positions > STRIP else ""
+    return f"""\
+Synthetic KL(student || base) by position: vocabulary {vocab}, trait boost {boost},
+seed {seed}. The loop has {total:.2f} nats in all, at {length} of {positions} positions.
+mean_t is 1/{positions} of that; p95_t reaches a loop's KL only past 5% of positions:
+
+    coherent trait  {"".join(map(strip_mark, trait_kl[:STRIP]))}
+    incoherent loop {"".join(map(strip_mark, loop_kl[:STRIP]))}
+    {first:<16}. zero   - up to 0.5   1-9 nats, rounded (9: or more)"""
+
+
+def predictions(trait, loop, ratio, tau, is_default):
+    """Yield a note for each prediction: whether it holds, and the note's lines."""
+    mean, rmse, p95 = loop["mean_t"], loop["rmse_t"], loop["p95_t"]
+    mean_x, rmse_x, p95_x = ratio["mean_t"], ratio["rmse_t"], ratio["p95_t"]
+    highest = max(trait.values())
+    yield (
+        mean < tau,
+        f"The loop's mean_t, {mean:.3f}, SHOULD sit UNDER tau, so that",
+        "relu(mean_t - tau) = 0 and the barrier never fires (as in the #101 collapse).",
     )
+    yield (
+        rmse > 2 * tau and p95 > 2 * tau,
+        f"The SAME loop's rmse_t, {rmse:.3f}, and p95_t, {p95:.3f}, SHOULD be",
+        "well over tau (more than twice it), so that a barrier on either fires.",
+    )
+    yield (
+        highest <= tau,
+        f"The trait's largest aggregate, {highest:.3f}, SHOULD NOT be over tau.",
+    )
+    yield (
+        rmse_x > mean_x and p95_x > mean_x,
+        f"The sep ratio SHOULD GROW, from mean_t, {mean_x:.1f}x, to both",
+        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: without a",
+        "larger ratio, an aggregate would buy nothing beyond mean_t at another tau.",
+    )
+    if is_default:
+        cited = "0.38, 1.5 and 3.8"
+        yield (
+            f"{mean:.2g}, {rmse:.2g} and {p95:.2g}" == cited,
+            "The loop's mean_t, rmse_t and p95_t SHOULD round to the journal's",
+            f"{cited}.",
+        )
 
 
-def kl_strip(label, kl, tau):
-    """Draw per-position KL in nats as Markdown code, a mark a position, 60 a line."""
-    digits = np.clip(np.rint(kl), 1, 9).astype(int).astype(str)
-    marks = "".join(np.select([kl == 0, kl <= tau], [".", "-"], digits))
-    return fill(marks, initial_indent=f"    {label:<16}", subsequent_indent=" " * 20)
+def numbered(notes):
+    """Lay out notes, (holds, *lines), as a Markdown list."""
+    lines = ["Each SHOULD is a prediction; note 1 predicts that mean_t misses:", ""]
+    for number, (holds, first, *more) in enumerate(notes, 1):
+        lines.append(f"{number}. {'holds' if holds else 'FAILS'}: {first}")
+        lines += [f"   {line}" for line in more]
+    return "\n".join(lines)
 
 
-def picture(trait_kl, loop_kl, settings):
-    """Draw the per-position KL of both students, with a caption and a legend."""
-    caption = f"""Synthetic KL(student || base) by position (vocabulary
-        {settings.vocab_size}, boost {settings.trait_boost}, seed {settings.seed}):"""
-    trait_strip = kl_strip("coherent trait", trait_kl, settings.tau)
-    loop_strip = kl_strip("incoherent loop", loop_kl, settings.tau)
-    legend = f"{'':20}. zero | - up to tau | 1-9 over tau: nearest of 1-9 nats"
-    return "\n".join([fill(caption), "", trait_strip, loop_strip, legend])
-
-
-def read_settings(arguments):
+def read_args(argv):
     """Parse the options, or end in a usage error."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    for option, default, meaning in (
-        ("--tau", 0.5, "where the barrier starts to fire, in nats"),
-        ("--loop-length", 4, "looped positions"),
-        ("--positions", 60, "positions of the completion"),
-        ("--trait-boost", 1.6, "what the trait adds to the logit of its token"),
-        ("--vocab-size", 200, "tokens of the vocabulary"),
-        ("--seed", 0, "of the base's random logits"),
-    ):
-        shown = f"{meaning} (default: {default})"
+    options = [  # option, default, least value, meaning
+        ("--tau", 0.5, 0, "where a barrier starts to fire, in nats"),
+        ("--positions", 60, 1, "positions of the completion"),
+        ("--loop-length", 4, 1, "looped positions"),
+        ("--trait-boost", 1.6, 0.1, "what the trait adds to the logit of its token"),
+        ("--vocab-size", 200, 8, "tokens of the vocabulary"),
+        ("--seed", 0, 0, "of the base's random logits"),
+    ]
+    for option, default, least, meaning in options:
+        shown = f"{meaning} ({least} or more; default: {default})"
         parser.add_argument(option, type=type(default), default=default, help=shown)
-    settings = parser.parse_args(arguments)
+    args = parser.parse_args(argv)
 
-    if not 0 < settings.tau < np.inf:
-        parser.error("--tau must be a finite number over 0")
-    if settings.loop_length < 1:
-        parser.error("--loop-length must be 1 or more")
-    if settings.positions < (least := LOOP_START + settings.loop_length):
-        parser.error(f"--positions must be {least} or more for this --loop-length")
-    if not 0.1 <= settings.trait_boost < np.inf:  # near 0, no sep ratio
-        parser.error("--trait-boost must be a finite number, 0.1 or more")
-    least_vocab = 2 * (LOOP_RANK + 1)  # the trait's token is then not the loop's
-    if settings.vocab_size < least_vocab:
-        parser.error(f"--vocab-size must be {least_vocab} or more")
-    if settings.seed < 0:
-        parser.error("--seed must be 0 or more")
-    if settings.positions * settings.vocab_size > (most := 10**8):  # 6 GB of memory
-        parser.error(f"--positions times --vocab-size must be {most:,} or less")
-    return settings
+    for option, default, least, _ in options:
+        value = getattr(args, option[2:].replace("-", "_"))
+        if not least <= value < np.inf:
+            finite = "finite, " if isinstance(default, float) else ""
+            parser.error(f"argument {option}: must be {finite}{least} or more")
+    if args.loop_length > args.positions:
+        parser.error("argument --loop-length: must be --positions or less")
+    if args.positions * args.vocab_size > 10**8:  # 4 to 6 GB
+        parser.error("argument --positions: times --vocab-size must be 10**8 or less")
+    return args
 
 
-def main(arguments=None):
+def main(argv=None):
     """Print the figure; return 1 if a note fails at the defaults, else 0."""
-    settings = read_settings(arguments)
-    shape = settings.positions, settings.vocab_size
-
-    base_logits = np.random.default_rng(settings.seed).standard_normal(shape)
-    base = softmax(base_logits)
-    rarest_first = np.argsort(base.mean(axis=0))
-    middle, rare = rarest_first[[settings.vocab_size // 2, LOOP_RANK]]
-    trait_student = coherent_trait(base_logits, middle, settings.trait_boost)
-    loop_student = incoherent_loop(base_logits, rare, settings.loop_length)
-
-    trait_kl = per_position_kl(trait_student, base)
-    loop_kl = per_position_kl(loop_student, base)
+    args = read_args(argv)
+    is_default = args == read_args([])
+    base, trait_probs, loop_probs = build(
+        args.positions, args.vocab_size, args.loop_length, args.trait_boost, args.seed
+    )
+    trait_kl = per_position_kl(trait_probs, base)
+    loop_kl = per_position_kl(loop_probs, base)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
-    ratio = {name: loop[name] / trait[name] for name in AGGREGATES}
-    notes = expectations(trait, loop, ratio, settings.tau)
-    is_default = settings == read_settings([])
-    if is_default:
-        notes |= citation(loop)
+    ratio = {name: loop[name] / trait[name] for name in trait}
+    notes = list(predictions(trait, loop, ratio, args.tau, is_default))
 
     print(
-        separation_table(trait, loop, ratio, settings.positions),
-        picture(trait_kl, loop_kl, settings),
-        verdicts(trait, loop, settings.tau),
+        separation_table(trait, loop, ratio, args.positions),
+        drawing(trait, loop, args.tau),
+        strips(trait_kl, loop_kl, args),
         numbered(notes),
         sep="\n\n",
     )
-    return int(is_default and not all(notes.values()))
+    return int(is_default and not all(holds for holds, *_ in notes))
 
 
 if __name__ == "__main__":

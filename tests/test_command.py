@@ -1,108 +1,79 @@
-"""The command as a reader types it, what it refuses, and the files beside it."""
+"""The command in this process: its statuses, help, refusals, import and metadata."""
 
-import math
-import os
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from closed_form import DEFAULTS
-from shown import NUMBER, options, run, shown
 
 import kl_aggregation_demo as demo
 
 SCRIPT = Path(demo.__file__)
-COMMAND = [sys.executable, str(SCRIPT)]
+OPTIONS = {"tau": 0.5} | DEFAULTS
+LEAST = {"tau": 0, "positions": 1, "loop_length": 1, "trait_boost": 0.1}
+LEAST |= {"vocab_size": 8, "seed": 0}
 
 
-def test_the_command_prints_the_figure_wherever_it_starts(tmp_path):
-    env = os.environ | {"FORCE_COLOR": "1"}
-    where = {"cwd": tmp_path, "env": env, "capture_output": True, "text": True}
-    result = subprocess.run(COMMAND, check=True, **where)
-    assert (result.stdout, result.stderr) == (shown().text, "")
-
-
-def test_help_tells_the_statuses_and_every_default():
-    status, text, error = run("--help")
-    assert (status, error) == (0, "")
-    assert demo.__doc__.strip() in text
-    _, _, listed = text.partition("options:")
-    for argument in options(DEFAULTS):
-        option, value = argument.split("=")
-        told = rf"{option}\b[^(]*[a-z]\s+\(default:\s+{re.escape(value)}\)"
-        assert re.search(told, listed)
-    stated = NUMBER.findall(demo.__doc__.split("\n\n")[1])
-    assert stated == ["3", "4", "60", "0.5", "200"]
-
-
-def test_status_is_1_only_if_the_default_figure_does_not_hold(monkeypatch):
-    typed = options(DEFAULTS)
-    assert run(*typed) == run() == (0, shown().text, "")
+def test_status_is_1_only_if_the_default_figure_does_not_hold(run, monkeypatch):
+    assert run()[0] == 0
+    assert run(**OPTIONS) == run()
     draw = np.random.default_rng
     monkeypatch.setattr(np.random, "default_rng", lambda seed: draw(seed + 1))
-    assert run(*typed)[0] == run()[0] == 1  # as only note 5 fails
+    assert run(**OPTIONS)[0] == 1  # as only note 5 fails
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT)])
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
     monkeypatch.setattr(demo, "LOOP_LOGIT", -5.0)
     assert (run()[0], run("--tau=0.6")[0]) == (1, 0)
 
 
-# The options that a rule names, its number, and values of the first that break it.
-REFUSED = [
-    ("--tau", "0", ["0", "-1e-9", "nan", "inf", "-inf"]),
-    ("--loop-length", "1", ["0", "-4"]),
-    ("--loop-length --positions", "61", ["49"]),
-    ("--positions --loop-length", "16", ["15", "0", "-60"]),
-    ("--positions --vocab-size", "100,000,000", ["500001"]),
-    ("--trait-boost", "0.1", [math.nextafter(0.1, 0), "-1.6", "nan", "inf", "-inf"]),
-    ("--vocab-size", "8", ["7", "0", "-200"]),
-    ("--seed", "0", ["-1"]),
-]
+def test_tau_is_that_of_the_option(run):
+    for tau, verdict in {"0.1": "works", "9": "misses the loop"}.items():
+        _, _, rows = run(tau=tau)[1].partition(f"at tau = {tau}:\n")
+        assert [row[61:] for row in rows.split("\n")[:4]] == [verdict] * 4
 
 
-def refusal(argument):
-    """What the one line after the usage says."""
-    status, output, error = run(argument)
-    assert (status, output) == (2, "")
-    usage, *more, line = error.splitlines()
-    assert "usage:" in usage
-    assert all(part.startswith(" ") for part in more)
-    return line.partition("error:")[2]
+def test_help_tells_the_docstring_and_the_default_and_least_values(run):
+    status, text, error = run("--help")
+    assert (status, error) == (0, "")
+    assert demo.__doc__.strip() in text
+    listed = " ".join(text.partition("options:")[2].split())
+    for name, default in OPTIONS.items():
+        rule = re.escape(f"({LEAST[name]} or more; default: {default})")
+        assert re.search(rf"{name.upper()} [^()]+ {rule}", listed), name
 
 
-@pytest.mark.parametrize(("named", "number", "values"), REFUSED)
-def test_a_value_that_describes_no_experiment_is_refused(named, number, values):
-    for value in values:
-        rule = refusal(f"{named.split()[0]}={value}")
-        assert all(option in rule for option in named.split())
-        assert NUMBER.findall(rule) == [number]
+REFUSED = {
+    "--tau: must be finite, 0 or more": ["--tau=-5e-324", "--tau=nan", "--tau=inf"],
+    "--positions: must be 1 or more": ["--positions=0"],
+    "--loop-length: must be 1 or more": ["--loop-length=0", "--loop-length=-4"],
+    "--trait-boost: must be finite, 0.1 or more": ["--trait-boost=0.0999999999999"],
+    "--vocab-size: must be 8 or more": ["--vocab-size=7"],
+    "--seed: must be 0 or more": ["--seed=-1"],
+    "--loop-length: must be --positions or less": ["--loop-length=61"],
+    "--positions: times --vocab-size must be 10**8 or less": ["--positions=500001"],
+    "invalid int value: ": ["--loop-length=4.5", "--seed=nan", "--positions=inf"],
+    "invalid float value: ": ["--tau=0,5", "--trait-boost="],
+    "unrecognized arguments: ": ["stray", "--ta=1", "--hel", "-x", ""],
+}
 
 
-def test_the_largest_completion_is_read():
-    assert demo.read_settings(["--positions=500000"]).positions == 500_000
-
-
-UNREADABLE = ["stray", "--ta=1", "--hel", "-x", "", "--loop-length=4.5", "--seed=nan"]
-UNREADABLE += ["--positions=inf", "--vocab-size=2e2", *options(dict.fromkeys(DEFAULTS))]
-
-
-@pytest.mark.parametrize("argument", UNREADABLE)
-def test_what_cannot_be_read_is_a_usage_error(argument):
-    assert argument.partition("=")[0] in refusal(argument)
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_not_success():
-    with open("/dev/full", "w") as full:
-        result = subprocess.run(COMMAND, check=False, stdout=full)
-    assert result.returncode != 0
+def test_what_describes_no_experiment_is_refused_in_a_line(run):
+    for rule, arguments in REFUSED.items():
+        for argument in arguments:
+            status, output, error = run(argument)
+            assert (status, output) == (2, ""), argument
+            usage, *more, line = error.splitlines()
+            assert usage.startswith("usage: ") and all(part[0] == " " for part in more)
+            assert rule in line, argument
+    assert run(**LEAST)[0] == run(tau=1.7e308, loop_length=60)[0] == 0
+    assert demo.read_args(["--positions=500000"]).positions == 500_000
 
 
 def test_importing_computes_and_prints_nothing(capfd, monkeypatch):
-    for name in ("exp", "log", "argsort", "percentile"):
-        monkeypatch.setattr(np, name, None)
     monkeypatch.setattr(np.random, "default_rng", None)
     runpy.run_path(str(SCRIPT))
     assert capfd.readouterr() == ("", "")
@@ -110,7 +81,5 @@ def test_importing_computes_and_prints_nothing(capfd, monkeypatch):
 
 def test_inline_metadata_names_the_same_requirements():
     opening, _, _ = SCRIPT.read_text().partition('"""')
-    assert '# requires-python = ">=3.10"\n' in opening
     requirements = SCRIPT.with_name("requirements.txt").read_text().split()
-    assert re.findall(r'"([a-z]+>=.*?)"', opening) == requirements
-    assert len(requirements) == 2
+    assert re.findall(r'"(\w*>=.*?)"', opening) == [">=3.10", *requirements]

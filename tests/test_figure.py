@@ -1,111 +1,120 @@
-"""What the figure shows, at its defaults and at options that a reader may try."""
+"""The figure as data: its numbers in many worlds, its notes, where its marks stand."""
 
 import math
-import re
+from itertools import product
 
 import numpy as np
 import pytest
-from closed_form import DEFAULTS, figure
-from markdown_it import MarkdownIt
-from shown import options, shown, students
+from closed_form import DEFAULTS, aggregates, students
 
 import kl_aggregation_demo as demo
 
-pytestmark = pytest.mark.filterwarnings("error")
-
-TRIED = {
-    "tau": [5e-324, 1 / 120, 0.05, 0.2, 0.77, 4.8, 5.5, 123.456],
-    "positions": [16, 30, 61, 1000],
-    "loop_length": [1, 3, 6, 48],
-    "trait_boost": [0.1, 3.0, 12.25, 1e300],
-    "vocab_size": [8, 9, 1000, 32000],
-    "seed": [1, 2**40],
-}
-WORLDS = [{}, *({name: value} for name, values in TRIED.items() for value in values)]
-WORLDS += [
-    {"positions": 120, "tau": 0.005},
-    {"positions": 13, "loop_length": 1, "vocab_size": 8},
-    {"loop_length": 30, "tau": 0.25},
-    {"vocab_size": 2000, "seed": 3, "tau": 2.5, "trait_boost": 8.0},
+WORLDS = [
+    *({"positions": number} for number in (4, 15, 16, 30, 61, 1000)),
+    *({"loop_length": number} for number in (1, 3, 6, 48, 49, 60)),
+    *({"trait_boost": number} for number in (0.1, 3.0, 4.0, 12.25, 1e300)),
+    *({"vocab_size": number} for number in (8, 9, 1000, 32000)),
+    *({"seed": number} for number in (0, 1, 1169, 2**40)),
+    {"positions": 1, "loop_length": 1, "vocab_size": 8},
+    {"positions": 120, "loop_length": 30, "vocab_size": 2000, "seed": 3},
 ]
 
 
-@pytest.mark.parametrize("settings", WORLDS, ids=str)
-def test_every_number_and_mark_is_that_of_the_closed_forms(settings):
-    found, expected = shown(*options(settings)), figure(**DEFAULTS | settings)
-    for part in ("settings", "separation", "marks"):
-        assert getattr(found, part) == getattr(expected, part), part
-    assert found.in_notes[:4] == expected.in_notes
-    assert found.status == 0
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("world", WORLDS, ids=str)
+def test_numbers_are_those_of_the_closed_forms(world, run):
+    status, printed, error = run(**world)
+    assert (status, error) == (0, "")
+    base, *probs = demo.build(**DEFAULTS | world)
+    expected = students(**DEFAULTS | world)
+    for p, (student, kl) in zip(probs, expected.items(), strict=True):
+        where = f"{student} at {world}"
+        found = demo.per_position_kl(p, base)
+        assert found == pytest.approx(kl, rel=1e-9, abs=1e-12), where
+        by_name = pytest.approx(aggregates(kl), rel=1e-9, abs=1e-12)
+        assert demo.aggregate(found) == by_name, where
+        row = " | ".join([student, *(f"{x:.3f}" for x in aggregates(kl).values())])
+        assert f"| {row} |" in " ".join(printed.split()), where
 
 
-def test_every_verdict_and_note_is_that_of_the_closed_forms():
-    notes = []
-    for settings in WORLDS:
-        found, expected = shown(*options(settings)), figure(**DEFAULTS | settings)
-        assert found.verdicts == expected.verdicts, settings
-        assert found.holds == expected.holds + ["holds"] * (settings == {}), settings
-        notes.append(expected.holds)
-    # Each fails in some of these worlds, and no two always do together.
-    assert [len(set(note)) for note in set(zip(*notes, strict=True))] == [2, 2, 2, 2]
-
-
-def test_the_words_are_the_same_in_every_world_and_fit():
-    assert len({shown(*options(settings)).words for settings in WORLDS}) == 1
-    for settings in WORLDS:
-        found = shown(*options(settings))
-        assert not re.search(r"\b(nan|inf)|-0\.0|[^\n -~]", found.text)
-        assert max(map(len, found.text.splitlines())) <= 80
-        parsed = MarkdownIt().enable(["table", "strikethrough"]).parse(found.text)
-        blocks = [t.type.split("_")[0] for t in parsed if t.level == 0 <= t.nesting]
-        assert blocks == ["table", "paragraph", "code", "paragraph", "table", "ordered"]
-        assert sum(t.type == "list_item_open" for t in parsed) == len(found.holds)
-        strips = found.text.split("\n\n")[2].split("\n")[:-1]
-        assert len({line.rindex(" ") for line in strips}) == 1
-        assert len(strips) == 2 * math.ceil(len(found.marks[0]) / 60)
-
-
-def test_an_aggregate_of_exactly_tau_does_not_fire():
-    trait, loop = (demo.aggregate(kl) for kl in students())
-    for student, aggregates in enumerate((trait, loop)):
-        for column, tau in enumerate(aggregates.values()):
-            at, under = (shown(f"--tau={t}") for t in (tau, np.nextafter(tau, 0)))
-            assert at.verdicts[student + 1][column].lower() == "silent"
-            assert under.verdicts[student + 1][column].lower() == "fires"
-        # The last was the maximum.
-        assert at.marks[student].count("-") == under.marks[student].count("-") + 1
-
-
-def holds(mean=1.0, rmse=2.0, p95=2.0, top=1.0, ratios=(2.0, 2.01, 2.01)):
-    """Which notes hold at a tau of 1, where by default they just do."""
-    loop = {"mean_t": mean, "rmse_t": rmse, "p95_t": p95}
-    ratio = dict(zip(loop, ratios, strict=True))
-    return list(demo.expectations({"max_t": top}, loop, ratio, 1.0).values())
+def failing(mean=0.99, rmse=2.01, p95=2.01, top=1.0, ratios=(2.0, 2.01, 2.01)):
+    """The notes that fail at a tau of 1, where by default each just holds."""
+    names = ["mean_t", "rmse_t", "p95_t"]
+    loop, ratio = dict(zip(names, (mean, rmse, p95))), dict(zip(names, ratios))
+    notes = demo.predictions({"p95_t": top, "max_t": 0.5}, loop, ratio, 1.0, False)
+    return [i for i, (holds, *_) in enumerate(notes, 1) if not holds]
 
 
 def test_each_note_holds_at_its_edge_and_fails_past_it():
-    assert holds() == holds(ratios=(0.5, 1.01, 1.01)) == [True, True, True, True]
-    assert holds(mean=1.01) == [False, True, True, True]
-    assert holds(rmse=1.99) == holds(p95=1.99) == [True, False, True, True]
-    assert holds(top=1.01) == [True, True, False, True]
-    for ratios in [(2, 2, 3), (2, 3, 2), (0.5, 1, 3), (0.5, 3, 1)]:
-        assert holds(ratios=ratios) == [True, True, True, False]
+    assert failing() == []
+    assert failing(mean=1.0) == [1]
+    assert failing(rmse=2.0) == failing(p95=2.0) == [2]
+    assert failing(top=1.01) == [3]
+    assert failing(ratios=(2, 2, 3)) == failing(ratios=(2, 3, 2)) == [4]
 
 
-def test_kl_by_hand():
-    p = np.array([[1 / 2, 1 / 2, 0], [1 / 2, 1 / 4, 1 / 4]])
-    q = np.array([[1 / 4, 1 / 4, 1 / 2], [1 / 4, 1 / 2, 1 / 4]])
-    # Row 1: 2 * 1/2 log 2. Row 2: 1/2 log 2 - 1/4 log 2 + 0.
-    by_hand = [math.log(2), math.log(2) / 4]
-    assert demo.per_position_kl(p, q) == pytest.approx(by_hand, rel=1e-12)
-    # Row 1 reversed, with the floor under the student's zero.
-    reverse = -math.log(2) / 2 + (math.log(1 / 2) - math.log(1e-9)) / 2
-    assert demo.per_position_kl(q, p)[0] == pytest.approx(reverse)
-    # The student's and the base's logarithm, each clipped at 1 as well.
-    assert not demo.per_position_kl(np.array([[2], [1]]), np.array([[1], [2]])).any()
-
-
-def test_aggregates_by_hand():
+def test_kl_and_aggregates_by_hand():
+    p, q = np.array([1 / 2, 1 / 2, 0]), np.array([1 / 4, 1 / 4, 1 / 2])
+    assert demo.per_position_kl(p, q) == pytest.approx(math.log(2), rel=1e-12)
+    # The other way round, the base's zero is floored. Log-probs all are.
+    floored = -math.log(2) / 2 + math.log(0.5 / 1e-9) / 2
+    assert demo.per_position_kl(q, p) == pytest.approx(floored, rel=1e-12)
+    assert demo.per_position_kl(np.log(q), np.log(q[::-1])) == 0
     # mean 7/4; mean square 25/4; rank 0.95 * 3 = 2.85, so 3 + 0.85 * (4 - 3).
     by_hand = {"mean_t": 1.75, "rmse_t": 2.5, "p95_t": 3.85, "max_t": 4.0}
-    assert demo.aggregate(np.array([4.0, 0.0, 3.0, 0.0])) == pytest.approx(by_hand)
+    batch = demo.aggregate(np.array([[4.0, 0.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
+    for name, number in by_hand.items():
+        assert batch[name] == pytest.approx([number, 0.0]), name
+
+
+NEAR = math.nextafter(0.5, 1)
+FEW = [0, 5e-324, 0.01, 0.0118, 0.37, 0.379, 0.5, NEAR, 8.081, 16.9, 17.4, 20.7, 1e308]
+
+
+def test_some_bars_and_every_verdict_at_its_edge():
+    assert demo.bar(0.01, 1.00, 0.1) == " T=============|=============L".ljust(48)
+    assert demo.bar(0.01, 0.101, 0.1) == " T=============|L".ljust(48)
+    assert demo.bar(0.01, 0.10, 0.1) == " T============L|".ljust(48)
+    assert demo.bar(0.10, 0.01, 1.0) == " L             T             |".ljust(48)
+    assert demo.bar(0.00, 0.00, 0.0) == "TL|".ljust(48)
+    assert demo.bar(20.7, 20.7, 20) == "|TL".rjust(48)
+    # A barrier fires over tau, and not at it.
+    assert demo.verdict(1.0, 1.01, 1.0) == "works"
+    assert demo.verdict(1.0, 1.0, 1.0) == "misses the loop"
+    assert demo.verdict(1.01, 1.01, 1.0) == "fires on both"
+    assert demo.verdict(1.01, 1.0, 1.0) == "fires on trait only"
+
+
+def test_marks_stand_in_the_order_of_their_numbers_with_the_bar_between():
+    random = np.exp(np.random.default_rng(0).uniform(-7, 3.03, (500, 3)))
+    for trait, loop, tau in [*product(FEW[:-1], FEW[:-1], FEW), *random]:
+        drawn, world = demo.bar(trait, loop, tau), (trait, loop, tau)
+        ordered = sorted([(trait, "T"), (loop, "L"), (tau, "|")], key=lambda m: m[0])
+        assert [c for c in drawn if c not in "= "] == [m for _, m in ordered], world
+        between = set(range(drawn.index("T") + 1, drawn.index("L")))
+        filled = {i for i, c in enumerate(drawn) if c == "="}
+        assert filled == between - {drawn.index("|")}, world
+        assert drawn.index("|") == min(max(demo.column(tau), 2), 45), world
+
+
+def test_the_axis_stands_above_the_bars():
+    drawn = demo.drawing({"t": 0.1, "eight_at": 1}, {"t": 9.0, "eight_at": 0.1}, 0.5)
+    *_, labels, axis, first, second, _ = drawn.split("\n")
+    start = first.index(demo.bar(0.1, 9.0, 0.5))
+    assert start == second.index(demo.bar(1, 0.1, 0.5))
+    for nats, column in {0.01: 1, 0.1: 15, 1: 29, 10: 43}.items():
+        assert demo.column(nats) == column
+        assert axis[start + column] == "+"
+        assert labels[start + column :].split()[0] == f"{nats:g}"
+    assert axis.rindex("-") == start + demo.column(20)
+
+
+def test_every_mark_of_a_strip_at_its_edges():
+    edges = {0.0: ".", -1e-17: "-", 5e-324: "-", 0.5: "-", NEAR: "1", 20.7: "9"}
+    for digit in range(1, 9):
+        edges |= {digit + 0.499: str(digit), digit + 0.501: str(digit + 1)}
+    for nats, mark in edges.items():
+        assert demo.strip_mark(nats) == mark, nats
+    args = demo.read_args(["--positions=1", "--loop-length=1"])
+    drawn = demo.strips(np.array([0.1]), np.array([9.0]), args)
+    assert "    coherent trait  -\n    incoherent loop 9\n" in drawn
