@@ -4,7 +4,9 @@
 # ///
 """Mean-KL is blind to the coherence collapse, and rmse/p95 are not.
 
-For a loop at 4 of 60 positions, the mean is under the journal's tau, 0.5 nats.
+This is so for a loop at 4 of 60 positions, in a vocabulary of 200 and at a tau
+of 0.5 nats, which the mean stays under: the journal's ml-debug Part 3. No GPU,
+no model: the probs are synthetic.
 
 A "heal barrier" should keep a model in training, the student, close to the
 model it started from, the base. It makes one number, an aggregate, of the
@@ -21,9 +23,8 @@ incoherent loop  is the base but for a FEW positions, where nearly all its mass
 Where the loop is nearly certain of its token, its KL is about -log of the base's
 prob of that token. With a KL of K nats at m of T positions and 0 elsewhere, the
 mean is K m/T, the rmse is K sqrt(m/T), the maximum is K, and the p95 is K if
-m - 1 >= (T - 1)/20, else less. So p95 needs a loop at 4 of 60 positions.
+m - 1 >= (T - 1)/20, else less. At T = 60, that takes an m of 4.
 
-This is the journal's ml-debug Part 3. No GPU, no model: the probs are synthetic.
 Exit status: 0; 1 if a note fails at the default options; 2 on bad usage.
 """
 
@@ -178,7 +179,7 @@ def strips(trait_kl, loop_kl, args):
     return f"""\
 Synthetic KL(student || base) by position: vocabulary {vocab}, trait boost {boost},
 seed {seed}. The loop has {total:.2f} nats in all, at {length} of {positions} positions.
-mean_t is 1/{positions} of that; p95_t reaches a loop's KL only past 5% of positions:
+mean_t is 1/{positions} of that. p95_t reaches a loop's KL only past 5% of positions:
 
     coherent trait  {"".join(map(strip_mark, trait_kl[:STRIP]))}
     incoherent loop {"".join(map(strip_mark, loop_kl[:STRIP]))}
@@ -193,7 +194,7 @@ def predictions(trait, loop, ratio, tau, is_default):
     yield (
         mean < tau,
         f"The loop's mean_t, {mean:.3f}, SHOULD sit UNDER tau, so that",
-        "relu(mean_t - tau) = 0 and the barrier never fires (as in the #101 collapse).",
+        "relu(mean_t - tau) = 0 and the barrier never fires on it (the #101 collapse).",
     )
     yield (
         rmse > 2 * tau and p95 > 2 * tau,
@@ -207,8 +208,9 @@ def predictions(trait, loop, ratio, tau, is_default):
     yield (
         rmse_x > mean_x and p95_x > mean_x,
         f"The sep ratio SHOULD GROW, from mean_t, {mean_x:.1f}x, to both",
-        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: without a",
-        "larger ratio, an aggregate would buy nothing beyond mean_t at another tau.",
+        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: a larger",
+        "ratio leaves more room for tau. With no more room, another tau for mean_t",
+        "would do as well, and the aggregate would buy nothing.",
     )
     if is_default:
         cited = "0.38, 1.5 and 3.8"
@@ -253,7 +255,7 @@ def read_args(argv):
     if args.loop_length > args.positions:
         parser.error("argument --loop-length: must be --positions or less")
     if args.positions * args.vocab_size > 10**8:  # 4 to 6 GB
-        parser.error("argument --positions: times --vocab-size must be 10**8 or less")
+        parser.error("argument --positions: must be 10**8/--vocab-size or less")
     return args
 
 
@@ -269,7 +271,6 @@ def main(argv=None):
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
     ratio = {name: loop[name] / trait[name] for name in trait}
     notes = list(predictions(trait, loop, ratio, args.tau, is_default))
-
     print(
         separation_table(trait, loop, ratio, args.positions),
         drawing(trait, loop, args.tau),

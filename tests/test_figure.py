@@ -15,51 +15,52 @@ WORLDS = [
     *({"trait_boost": number} for number in (0.1, 3.0, 4.0, 12.25, 1e300)),
     *({"vocab_size": number} for number in (8, 9, 1000, 32000)),
     *({"seed": number} for number in (0, 1, 1169, 2**40)),
-    {"positions": 1, "loop_length": 1, "vocab_size": 8},
-    {"positions": 120, "loop_length": 30, "vocab_size": 2000, "seed": 3},
 ]
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("world", WORLDS, ids=str)
 def test_numbers_are_those_of_the_closed_forms(world, run):
-    status, printed, error = run(**world)
-    assert (status, error) == (0, "")
+    assert run(**world)[::2] == (0, "")
     base, *probs = demo.build(**DEFAULTS | world)
     expected = students(**DEFAULTS | world)
     for p, (student, kl) in zip(probs, expected.items(), strict=True):
         where = f"{student} at {world}"
         found = demo.per_position_kl(p, base)
-        assert found == pytest.approx(kl, rel=1e-9, abs=1e-12), where
-        by_name = pytest.approx(aggregates(kl), rel=1e-9, abs=1e-12)
-        assert demo.aggregate(found) == by_name, where
-        row = " | ".join([student, *(f"{x:.3f}" for x in aggregates(kl).values())])
-        assert f"| {row} |" in " ".join(printed.split()), where
+        assert found == pytest.approx(kl, rel=1e-9), where
+        assert demo.aggregate(found) == pytest.approx(aggregates(kl), rel=1e-9), where
 
 
-def failing(mean=0.99, rmse=2.01, p95=2.01, top=1.0, ratios=(2.0, 2.01, 2.01)):
+def failing(trait, loop, tau):
+    """The numbers of the notes that fail, but for the journal's."""
+    ratio = {name: loop[name] / trait[name] for name in trait}
+    notes = demo.predictions(trait, loop, ratio, tau, is_default=False)
+    return [number for number, (holds, *_) in enumerate(notes, 1) if not holds]
+
+
+def edge(mean=0.99, rmse=2.01, p95=2.01, low=0.5, top=1.0):
     """The notes that fail at a tau of 1, where by default each just holds."""
-    names = ["mean_t", "rmse_t", "p95_t"]
-    loop, ratio = dict(zip(names, (mean, rmse, p95))), dict(zip(names, ratios))
-    notes = demo.predictions({"p95_t": top, "max_t": 0.5}, loop, ratio, 1.0, False)
-    return [i for i, (holds, *_) in enumerate(notes, 1) if not holds]
+    trait = {"mean_t": low, "rmse_t": 1.0, "p95_t": top, "max_t": 0.9}
+    loop = {"mean_t": mean, "rmse_t": rmse, "p95_t": p95, "max_t": 9.0}
+    return failing(trait, loop, tau=1.0)
 
 
 def test_each_note_holds_at_its_edge_and_fails_past_it():
-    assert failing() == []
-    assert failing(mean=1.0) == [1]
-    assert failing(rmse=2.0) == failing(p95=2.0) == [2]
-    assert failing(top=1.01) == [3]
-    assert failing(ratios=(2, 2, 3)) == failing(ratios=(2, 3, 2)) == [4]
+    assert edge() == []
+    assert edge(mean=1.0) == [1]
+    assert edge(rmse=2.0) == edge(p95=2.0) == [2]
+    assert edge(top=1.001) == [3]
+    assert edge(0.75, 3.0, 3.1, low=0.25) == edge(0.75, 3.1, 3.0, low=0.25) == [4]
+    listed = demo.numbered([(True, "a"), (False, "b", "c")])
+    assert listed.endswith("\n1. holds: a\n2. FAILS: b\n   c")
 
 
 def test_kl_and_aggregates_by_hand():
     p, q = np.array([1 / 2, 1 / 2, 0]), np.array([1 / 4, 1 / 4, 1 / 2])
     assert demo.per_position_kl(p, q) == pytest.approx(math.log(2), rel=1e-12)
-    # The other way round, the base's zero is floored. Log-probs all are.
+    # The other way round, the base's zero is floored.
     floored = -math.log(2) / 2 + math.log(0.5 / 1e-9) / 2
     assert demo.per_position_kl(q, p) == pytest.approx(floored, rel=1e-12)
-    assert demo.per_position_kl(np.log(q), np.log(q[::-1])) == 0
     # mean 7/4; mean square 25/4; rank 0.95 * 3 = 2.85, so 3 + 0.85 * (4 - 3).
     by_hand = {"mean_t": 1.75, "rmse_t": 2.5, "p95_t": 3.85, "max_t": 4.0}
     batch = demo.aggregate(np.array([[4.0, 0.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
@@ -67,8 +68,7 @@ def test_kl_and_aggregates_by_hand():
         assert batch[name] == pytest.approx([number, 0.0]), name
 
 
-NEAR = math.nextafter(0.5, 1)
-FEW = [0, 5e-324, 0.01, 0.0118, 0.37, 0.379, 0.5, NEAR, 8.081, 16.9, 17.4, 20.7, 1e308]
+FEW = [0, 5e-324, 0.01, 0.0118, 0.37, 0.379, 0.5, 0.5 + 2e-16, 8.081, 16.9, 20.7, 1e308]
 
 
 def test_some_bars_and_every_verdict_at_its_edge():
@@ -103,14 +103,15 @@ def test_the_axis_stands_above_the_bars():
     start = first.index(demo.bar(0.1, 9.0, 0.5))
     assert start == second.index(demo.bar(1, 0.1, 0.5))
     for nats, column in {0.01: 1, 0.1: 15, 1: 29, 10: 43}.items():
-        assert demo.column(nats) == column
+        for decades in (-0.49 / 14, 0.49 / 14):  # half a column at most
+            assert demo.column(nats * 10**decades) == column
         assert axis[start + column] == "+"
-        assert labels[start + column :].split()[0] == f"{nats:g}"
+        assert f"{labels} "[start + column :].startswith(f"{nats:g} ")
     assert axis.rindex("-") == start + demo.column(20)
 
 
 def test_every_mark_of_a_strip_at_its_edges():
-    edges = {0.0: ".", -1e-17: "-", 5e-324: "-", 0.5: "-", NEAR: "1", 20.7: "9"}
+    edges = {0.0: ".", -1e-17: "-", 5e-324: "-", 0.5: "-", 0.5 + 2e-16: "1", 20.7: "9"}
     for digit in range(1, 9):
         edges |= {digit + 0.499: str(digit), digit + 0.501: str(digit + 1)}
     for nats, mark in edges.items():
