@@ -7,8 +7,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # where the script is
 
 
 @pytest.fixture
-def run(capsys):
+def run(capsys, monkeypatch):
     """Run the script in this process: its status, its output and its errors."""
+    monkeypatch.setenv("NO_COLOR", "1")  # for argparse
     from kl_aggregation_demo import main
 
     def run(*arguments, **world):
