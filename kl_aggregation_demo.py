@@ -38,7 +38,7 @@ LOOP_RANK = 3  # the loop's token is the fourth rarest in the base
 LOOP_START = 12  # position, from 0, where the loop starts if it has room there
 LOOP_LOGIT = 12.0  # that token's logit at a looped position
 OTHER_LOGIT = -10.0  # every other token's logit at a looped position
-AXIS = 48  # columns of the drawing: its axis, and one more at either end
+WIDTH = 48  # columns of a bar: the axis, and one more at either end
 STRIP = 60  # positions that the strips show
 
 
@@ -135,7 +135,7 @@ def bar(trait, loop, tau):
     ascending = sorted(nats, key=nats.get)
     split = ascending.index("|")
     under, over = ascending[:split], ascending[split + 1 :]
-    place = {"|": min(max(column(tau), 2), AXIS - 3)}  # two marks fit on either side
+    place = {"|": min(max(column(tau), 2), WIDTH - 3)}  # two marks fit on either side
     for mark in reversed(under):
         place[mark] = min(column(nats[mark]), min(place.values()) - 1)
     for mark in over:
@@ -143,7 +143,7 @@ def bar(trait, loop, tau):
 
     marks = {i: mark for mark, i in place.items()}
     works = range(place["T"], place["L"])
-    return "".join(marks.get(i, "=" if i in works else " ") for i in range(AXIS))
+    return "".join(marks.get(i, "=" if i in works else " ") for i in range(WIDTH))
 
 
 def drawing(trait, loop, tau):
@@ -157,10 +157,10 @@ def drawing(trait, loop, tau):
 A barrier adds relu(aggregate - tau) to the loss, so it fires when its aggregate
 is over tau. It works if it fires on the loop and not on the trait:
 
-    nats   <=0.01          0.1           1             10
+    nats   <=0.01          0.1           1             10      (log scale)
              +-------------+-------------+-------------+---  at tau = {tau:g}:
 {rows}
-             T trait   L loop   | tau   === taus that work (log scale)"""
+             T trait   L loop   | tau   === taus that work"""
 
 
 def strip_mark(nats):
@@ -175,15 +175,15 @@ def strips(trait_kl, loop_kl, args):
     vocab, boost, seed = args.vocab_size, args.trait_boost, args.seed
     length, positions = args.loop_length, args.positions
     total = loop_kl.sum()
-    first = f"first {STRIP}" if positions > STRIP else ""
+    shown = f"first {STRIP}" if positions > STRIP else ""
     return f"""\
 Synthetic KL(student || base) by position: vocabulary {vocab}, trait boost {boost},
 seed {seed}. The loop has {total:.2f} nats in all, at {length} of {positions} positions.
-mean_t is 1/{positions} of that. p95_t reaches a loop's KL only past 5% of positions:
+mean_t is that / {positions}. p95_t needs over 5% of positions to reach a loop's KL:
 
     coherent trait  {"".join(map(strip_mark, trait_kl[:STRIP]))}
     incoherent loop {"".join(map(strip_mark, loop_kl[:STRIP]))}
-    {first:<16}. zero   - up to 0.5   1-9 nats, rounded (9: or more)"""
+    {shown:<16}. zero   - up to 0.5   1-9 nats, rounded (9: or more)"""
 
 
 def predictions(trait, loop, ratio, tau, is_default):
@@ -208,9 +208,9 @@ def predictions(trait, loop, ratio, tau, is_default):
     yield (
         rmse_x > mean_x and p95_x > mean_x,
         f"The sep ratio SHOULD GROW, from mean_t, {mean_x:.1f}x, to both",
-        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: a larger",
-        "ratio leaves more room for tau. With no more room, another tau for mean_t",
-        "would do as well, and the aggregate would buy nothing.",
+        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: another",
+        "tau may work for mean_t too, so an aggregate with no more room for tau",
+        "would buy nothing.",
     )
     if is_default:
         cited = "0.38, 1.5 and 3.8"
@@ -254,7 +254,7 @@ def read_args(argv):
             parser.error(f"argument {option}: must be {finite}{least} or more")
     if args.loop_length > args.positions:
         parser.error("argument --loop-length: must be --positions or less")
-    if args.positions * args.vocab_size > 10**8:  # 4 to 6 GB
+    if args.positions * args.vocab_size > 10**8:  # up to 7 GB
         parser.error("argument --positions: must be 10**8/--vocab-size or less")
     return args
 
@@ -262,7 +262,6 @@ def read_args(argv):
 def main(argv=None):
     """Print the figure; return 1 if a note fails at the defaults, else 0."""
     args = read_args(argv)
-    is_default = args == read_args([])
     base, trait_probs, loop_probs = build(
         args.positions, args.vocab_size, args.loop_length, args.trait_boost, args.seed
     )
@@ -270,6 +269,7 @@ def main(argv=None):
     loop_kl = per_position_kl(loop_probs, base)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
     ratio = {name: loop[name] / trait[name] for name in trait}
+    is_default = args == read_args([])
     notes = list(predictions(trait, loop, ratio, args.tau, is_default))
     print(
         separation_table(trait, loop, ratio, args.positions),

@@ -19,6 +19,7 @@ def test_the_law_is_the_brute_force():
         k = float(row.pop("K / tau"))
         laws = {"tau / K": 1 / k, "(tau / K)^2": k**-2, "about 5%": 0.05, "0%": 0}
         by_length = demo.aggregate(k * np.tri(1001, 1000, -1))  # 0 to 1000 are looped
+        assert row.keys() == by_length.keys(), "README.md: a column for each aggregate"
         for name, cell in row.items():
             law = laws[formulas[name]]
             assert cell.removeprefix("about ") == f"{100 * law:.4g}%", (k, name)
@@ -54,15 +55,15 @@ def test_results_in_prose():
         r"(\S+), above the": f"{strong_kept.mean():.3f}",
         r"above the trait's (\S+),": f"{strong.mean():.3f}",
     }.items():
-        assert re.findall(pattern, PROSE) == [numbers], pattern
-    zeros = int(re.search(r"(\d+) zeros", PROSE)[1])
-    assert aggregates(np.pad(loop, (0, zeros)))["p95_t"] == 0
+        assert re.findall(pattern, PROSE) == [numbers], f"README.md: {pattern}"
+    padding = 0, int(*re.findall(r"(\d+) zeros", PROSE))
+    assert aggregates(np.pad(loop, padding))["p95_t"] == 0
     assert min(aggregates(loop)[name] for name in ("rmse_t", "p95_t", "max_t")) > 1.5
 
 
 def test_notes_at_the_first_seeds():
     failed = {}
-    for seed in range(int(re.search(r"first (\S+) seeds", PROSE)[1].replace(",", ""))):
+    for seed in range(1000 * int(*re.findall(r"first (\d+),000 seeds", PROSE))):
         base, *probs = demo.build(**DEFAULTS | {"seed": seed})
         kls = (demo.per_position_kl(p, base) for p in probs)
         failed[seed] = failing(*map(demo.aggregate, kls), tau=0.5)
