@@ -4,8 +4,8 @@
 # ///
 """Mean-KL is blind to the coherence collapse, and rmse/p95 are not.
 
-This is so for a loop at 4 of 60 positions, in a vocabulary of 200 and at a tau
-of 0.5 nats, which the mean stays under: the journal's ml-debug Part 3. No GPU,
+This is the journal's ml-debug Part 3. It holds for a loop at 4 of 60 positions,
+in a vocabulary of 200, at a tau of 0.5 nats: the mean stays under tau. No GPU,
 no model: the probs are synthetic.
 
 A "heal barrier" should keep a model in training, the student, close to the
@@ -20,10 +20,10 @@ coherent trait   moves a little mass toward one token at EVERY position. This is
 incoherent loop  is the base but for a FEW positions, where nearly all its mass
                  sits on one token, as in a token loop: the barrier should fire.
 
-Where the loop is nearly certain of its token, its KL is about -log of the base's
-prob of that token. With a KL of K nats at m of T positions and 0 elsewhere, the
-mean is K m/T, the rmse is K sqrt(m/T), the maximum is K, and the p95 is K if
-m - 1 >= (T - 1)/20, else less. At T = 60, that takes an m of 4.
+Where the loop is nearly certain of its token, its KL is about -log of the prob
+of that token in the base. With a KL of K nats at m of T positions and 0 at all
+others, the mean is K m/T, the rmse is K sqrt(m/T), the maximum is K, and the
+p95 is K if m - 1 >= (T - 1)/20, else less. At T = 60, that takes an m of 4.
 
 Exit status: 0; 1 if a note fails at the default options; 2 on bad usage.
 """
@@ -179,7 +179,7 @@ def strips(trait_kl, loop_kl, args):
     return f"""\
 Synthetic KL(student || base) by position: vocabulary {vocab}, trait boost {boost},
 seed {seed}. The loop has {total:.2f} nats in all, at {length} of {positions} positions.
-mean_t is that / {positions}. p95_t needs over 5% of positions to reach a loop's KL:
+mean_t is that / {positions}. p95_t reaches a loop's KL only at over 5% of positions:
 
     coherent trait  {"".join(map(strip_mark, trait_kl[:STRIP]))}
     incoherent loop {"".join(map(strip_mark, loop_kl[:STRIP]))}
@@ -208,9 +208,8 @@ def predictions(trait, loop, ratio, tau, is_default):
     yield (
         rmse_x > mean_x and p95_x > mean_x,
         f"The sep ratio SHOULD GROW, from mean_t, {mean_x:.1f}x, to both",
-        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: another",
-        "tau may work for mean_t too, so an aggregate with no more room for tau",
-        "would buy nothing.",
+        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: if taus",
+        "work for mean_t, an aggregate with no wider range of them would buy nothing.",
     )
     if is_default:
         cited = "0.38, 1.5 and 3.8"
