@@ -270,6 +270,7 @@ def main(argv=None):
     ratio = {name: loop[name] / trait[name] for name in trait}
     is_default = args == read_args([])
     notes = list(predictions(trait, loop, ratio, args.tau, is_default))
+
     print(
         separation_table(trait, loop, ratio, args.positions),
         drawing(trait, loop, args.tau),
