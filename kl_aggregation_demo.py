@@ -160,7 +160,7 @@ is over tau. It works if it fires on the loop and not on the trait:
     nats   <=0.01          0.1           1             10      (log scale)
              +-------------+-------------+-------------+---  at tau = {tau:g}:
 {rows}
-             T trait   L loop   | tau   === taus that work"""
+             T trait   L loop   | tau   === taus that work (L/T: sep ratio)"""
 
 
 def strip_mark(nats):
@@ -209,7 +209,7 @@ def predictions(trait, loop, ratio, tau, is_default):
         rmse_x > mean_x and p95_x > mean_x,
         f"The sep ratio SHOULD GROW, from mean_t, {mean_x:.1f}x, to both",
         f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: if taus",
-        "work for mean_t, an aggregate with no wider range of them would buy nothing.",
+        "work for mean_t, an aggregate with no larger ratio would buy nothing.",
     )
     if is_default:
         cited = "0.38, 1.5 and 3.8"
