@@ -39,11 +39,12 @@ def failing(trait, loop, tau):
     return [number for number, (holds, *_) in enumerate(notes, 1) if not holds]
 
 
-def edge(mean=0.99, rmse=2.01, p95=2.01, low=0.5, top=1.0):
-    """The notes that fail at a tau of 1, where by default each just holds."""
-    trait = {"mean_t": low, "rmse_t": 1.0, "p95_t": top, "max_t": 0.9}
+def edge(mean=0.99, rmse=2.01, p95=2.01, low=0.5, top=1.0, tau=0.25):
+    """The notes that fail where, in units of tau, by default each just holds."""
+    trait = {"mean_t": low, "rmse_t": 1.0, "p95_t": 1.0, "max_t": top}
     loop = {"mean_t": mean, "rmse_t": rmse, "p95_t": p95, "max_t": 9.0}
-    return failing(trait, loop, tau=1.0)
+    students = ({name: tau * x for name, x in kl.items()} for kl in (trait, loop))
+    return failing(*students, tau)
 
 
 def test_each_note_holds_at_its_edge_and_fails_past_it():
@@ -73,10 +74,8 @@ def test_some_bars_and_every_verdict_at_its_edge():
     assert demo.bar(0.01, 1.00, 0.1) == " T=============|=============L".ljust(48)
     assert demo.bar(0.01, 0.101, 0.1) == " T=============|L".ljust(48)
     assert demo.bar(0.01, 0.10, 0.1) == " T============L|".ljust(48)
-    assert demo.bar(0.10, 0.01, 1.0) == " L             T             |".ljust(48)
     assert demo.bar(0.00, 0.00, 0.0) == "TL|".ljust(48)
     assert demo.bar(20.7, 20.7, 20) == "|TL".rjust(48)
-    # A barrier fires over tau, and not at it.
     assert demo.verdict(1.0, 1.01, 1.0) == "works"
     assert demo.verdict(1.0, 1.0, 1.0) == "misses the loop"
     assert demo.verdict(1.01, 1.01, 1.0) == "fires on both"
@@ -97,7 +96,7 @@ def test_marks_stand_in_the_order_of_their_numbers_with_the_bar_between():
 
 def test_the_axis_stands_above_the_bars():
     drawn = demo.drawing({"t": 0.1, "eight_at": 1}, {"t": 9.0, "eight_at": 0.1}, 0.5)
-    *_, labels, axis, first, second, _ = drawn.split("\n")
+    *_, labels, axis, first, second, legend = drawn.split("\n")
     start = first.index(demo.bar(0.1, 9.0, 0.5))
     assert start == second.index(demo.bar(1, 0.1, 0.5))
     for nats, column in {0.01: 1, 0.1: 15, 1: 29, 10: 43}.items():
@@ -106,6 +105,7 @@ def test_the_axis_stands_above_the_bars():
         assert axis[start + column] == "+"
         assert f"{labels} "[start + column :].startswith(f"{nats:g} ")
     assert axis.rindex("-") == start + demo.column(20)
+    assert legend.split()[:4] == ["T", "trait", "L", "loop"]
 
 
 def test_every_mark_of_a_strip_at_its_edges():
@@ -114,6 +114,5 @@ def test_every_mark_of_a_strip_at_its_edges():
         edges |= {digit + 0.499: str(digit), digit + 0.501: str(digit + 1)}
     for nats, mark in edges.items():
         assert demo.strip_mark(nats) == mark, nats
-    args = demo.read_args(["--positions=1", "--loop-length=1"])
-    drawn = demo.strips(np.array([0.1]), np.array([9.0]), args)
+    drawn = demo.strips(np.array([0.1]), np.array([9.0]), demo.read_args([]))
     assert "    coherent trait  -\n    incoherent loop 9\n" in drawn

@@ -13,7 +13,6 @@ BLOCK = re.compile(r"(?ms)(?<=^```text\n).*?(?=^```$)")
 EVERY = "--tau=2.375 --positions=90 --loop-length=50 --trait-boost=5.25 --seed=7"
 WORLDS = {"boost_4.txt": "--trait-boost=4", "positions_1000.txt": "--positions=1000"}
 WORLDS |= {"every_option.txt": f"{EVERY} --vocab-size=300"}
-
 # The separation table as the journal's own script printed it.
 JOURNALS = """\
 | student (60 positions)   | mean_t   | rmse_t   | p95_t   | max_t   |
@@ -62,6 +61,8 @@ def test_a_refusal_and_a_full_disk_are_no_success():
 
 
 if __name__ == "__main__":
-    README.write_text(BLOCK.sub(lambda _: printed(), README.read_text()))
-    for name, options in WORLDS.items():
-        (HERE / name).write_text(printed(options))
+    block, *texts = map(printed, ["", *WORLDS.values()])
+    assert block and all(texts), "The script prints nothing: no text is made anew."
+    README.write_text(BLOCK.sub(lambda _: block, README.read_text()))
+    for name, text in zip(WORLDS, texts, strict=True):
+        (HERE / name).write_text(text)
