@@ -208,8 +208,9 @@ def predictions(trait, loop, ratio, tau, is_default):
     yield (
         rmse_x > mean_x and p95_x > mean_x,
         f"The sep ratio SHOULD GROW, from mean_t, {mean_x:.1f}x, to both",
-        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: if taus",
-        "work for mean_t, an aggregate with no larger ratio would buy nothing.",
+        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: a larger",
+        "ratio is more room for tau. If any tau works for mean_t, an aggregate with no",
+        "more room would buy nothing.",
     )
     if is_default:
         cited = "0.38, 1.5 and 3.8"
@@ -270,7 +271,6 @@ def main(argv=None):
     ratio = {name: loop[name] / trait[name] for name in trait}
     is_default = args == read_args([])
     notes = list(predictions(trait, loop, ratio, args.tau, is_default))
-
     print(
         separation_table(trait, loop, ratio, args.positions),
         drawing(trait, loop, args.tau),
