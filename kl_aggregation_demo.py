@@ -231,7 +231,7 @@ def numbered(notes):
 
 
 def read_args(argv):
-    """Parse the options, or end in a usage error."""
+    """Parse the options, and note if all have their defaults, or end in an error."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     options = [  # option, default, least value, meaning
@@ -246,6 +246,7 @@ def read_args(argv):
         shown = f"{meaning} ({least} or more; default: {default})"
         parser.add_argument(option, type=type(default), default=default, help=shown)
     args = parser.parse_args(argv)
+    args.is_default = args == parser.parse_args([])
 
     for option, default, least, _ in options:
         value = getattr(args, option[2:].replace("-", "_"))
@@ -269,8 +270,7 @@ def main(argv=None):
     loop_kl = per_position_kl(loop_probs, base)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
     ratio = {name: loop[name] / trait[name] for name in trait}
-    is_default = args == read_args([])
-    notes = list(predictions(trait, loop, ratio, args.tau, is_default))
+    notes = list(predictions(trait, loop, ratio, args.tau, args.is_default))
     print(
         separation_table(trait, loop, ratio, args.positions),
         drawing(trait, loop, args.tau),
@@ -278,7 +278,7 @@ def main(argv=None):
         numbered(notes),
         sep="\n\n",
     )
-    return int(is_default and not all(holds for holds, *_ in notes))
+    return int(args.is_default and not all(holds for holds, *_ in notes))
 
 
 if __name__ == "__main__":
