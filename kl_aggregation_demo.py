@@ -56,7 +56,7 @@ def coherent_trait(base_logits, token, boost):
 
 
 def incoherent_loop(base, token, length):
-    """Build the probs, (positions, vocab_size), of the base but for a loop on token."""
+    """Build the probs, (positions, vocab_size), of the base with a loop on token."""
     logits = np.full(base.shape[-1], OTHER_LOGIT)
     logits[token] = LOOP_LOGIT
     start = min(LOOP_START, len(base) - length)
@@ -85,8 +85,8 @@ def per_position_kl(student, base):
     -log(PROB_FLOOR) at most, and can be negative where q is under the floor.
     Source: Kullback and Leibler, "On Information and Sufficiency", 1951.
     """
-    ratio = np.maximum(student, PROB_FLOOR) / np.maximum(base, PROB_FLOOR)
-    return (student * np.log(ratio)).sum(axis=-1)
+    quotient = np.maximum(student, PROB_FLOOR) / np.maximum(base, PROB_FLOOR)
+    return (student * np.log(quotient)).sum(axis=-1)
 
 
 def aggregate(kl):
@@ -174,11 +174,11 @@ def strips(trait_kl, loop_kl, args):
     """Draw the per-position KL of trait and loop, a mark a position."""
     vocab, boost, seed = args.vocab_size, args.trait_boost, args.seed
     length, positions = args.loop_length, args.positions
-    total = loop_kl.sum()
+    nats = loop_kl.sum()
     shown = f"first {STRIP}" if positions > STRIP else ""
     return f"""\
 Synthetic KL(student || base) by position: vocabulary {vocab}, trait boost {boost},
-seed {seed}. The loop has {total:.2f} nats in all, at {length} of {positions} positions.
+seed {seed}. The loop has {nats:.2f} nats in all, at {length} of {positions} positions.
 mean_t is that / {positions}. p95_t reaches a loop's KL only at over 5% of positions:
 
     coherent trait  {"".join(map(strip_mark, trait_kl[:STRIP]))}
@@ -231,7 +231,7 @@ def numbered(notes):
 
 
 def read_args(argv):
-    """Parse the options, and note if all have their defaults, or end in an error."""
+    """Parse the options, and whether all are defaults, or end in a usage error."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     options = [  # option, default, least value, meaning

@@ -45,8 +45,8 @@ def test_figures_are_their_texts_and_fit():
         assert odd == [], name
 
 
-def test_the_default_figure_has_the_numbers_of_the_journal():
-    journals, shown = next(tables(JOURNALS)), next(tables(printed()))
+def test_the_default_figure_has_the_numbers_of_the_journal(run):
+    journals, shown = next(tables(JOURNALS)), next(tables(run()[1]))
     for expected, found in zip(journals, shown, strict=True):
         assert found == found | expected
 
