@@ -2,30 +2,30 @@
 # requires-python = ">=3.10"
 # dependencies = ["numpy>=1.24", "tabulate>=0.9"]
 # ///
-"""Mean-KL is blind to the coherence collapse, and rmse/p95 are not.
+"""A barrier on mean KL can miss a short token loop that rmse and p95 catch.
 
-This is the journal's ml-debug Part 3. It holds for a loop at 4 of 60 positions,
-in a vocabulary of 200, at a tau of 0.5 nats: the mean stays under tau. No GPU,
-no model: the probs are synthetic.
+This is the journal's ml-debug Part 3, "Why mean-KL is blind to the coherence
+collapse, and rmse/p95 are not". No GPU, no model: the probs are synthetic.
 
 A "heal barrier" should keep a model in training, the student, close to the
-model it started from, the base. It makes one number, an aggregate, of the
-KL(student || base) at each position of a completion (heal._kl_per_pos): mean_t,
-rmse_t (the root of the mean square), p95_t (the 95th percentile) or max_t. It
-adds the hinge relu(aggregate - tau) to the loss, so it fires when its aggregate
-is over tau. There are two students:
+model it started from, the base. It reduces the KLs of all positions of a
+completion, KL(student || base) (heal._kl_per_pos), to one number, an aggregate:
+mean_t, rmse_t (the root of the mean square), p95_t (the 95th percentile) or
+max_t, where _t means over positions t. It adds the hinge relu(aggregate - tau)
+to the loss, so it fires when its aggregate is over tau. There are two students:
 
 coherent trait   moves a little mass toward one token at EVERY position. This is
                  wanted: the barrier should leave it alone.
 incoherent loop  is the base but for a FEW positions, where nearly all its mass
                  sits on one token, as in a token loop: the barrier should fire.
 
-Where the loop is nearly certain of its token, its KL is about -log of the prob
-of that token in the base. With a KL of K nats at m of T positions and 0 at all
-others, the mean is K m/T, the rmse is K sqrt(m/T), the maximum is K, and the
-p95 is K if m - 1 >= (T - 1)/20, else less. At T = 60, that takes an m of 4.
+With a KL of K nats at m of N positions and 0 at all others, the mean is K m/N,
+the rmse is K sqrt(m/N), the maximum is K, and the p95 is K if m - 1 >=
+(N - 1)/20, else less. At N = 60, that takes an m of 4, the default. A lower tau
+lets the mean catch this loop, too. #101 is the journal's name for a run that
+fell into a token loop.
 
-Exit status: 0; 1 if a note fails at the default options; 2 on bad usage.
+Exit status: 0 if every row of checks holds; 1 if one FAILS; 2 on bad usage.
 """
 
 import argparse
@@ -38,7 +38,7 @@ LOOP_RANK = 3  # the loop's token is the fourth rarest in the base
 LOOP_START = 12  # position, from 0, where the loop starts if it has room there
 LOOP_LOGIT = 12.0  # that token's logit at a looped position
 OTHER_LOGIT = -10.0  # every other token's logit at a looped position
-WIDTH = 48  # columns of a bar: the axis, and one more at either end
+AXIS = " +-------------+-------------+-------------+---"  # + at 0.01, 0.1, 1, 10 nats
 STRIP = 60  # positions that the strips show
 
 
@@ -48,32 +48,23 @@ def softmax(logits):
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def coherent_trait(base_logits, token, boost):
-    """Build the probs, (positions, vocab_size), of the base with token boosted."""
-    logits = base_logits.copy()
-    logits[:, token] += boost
-    return softmax(logits)
-
-
-def incoherent_loop(base, token, length):
-    """Build the probs, (positions, vocab_size), of the base with a loop on token."""
-    logits = np.full(base.shape[-1], OTHER_LOGIT)
-    logits[token] = LOOP_LOGIT
-    start = min(LOOP_START, len(base) - length)
-    probs = base.copy()
-    probs[start : start + length] = softmax(logits)
-    return probs
-
-
 def build(positions, vocab_size, loop_length, trait_boost, seed):
     """Build the probs of base, trait and loop, each (positions, vocab_size)."""
-    base_logits = np.random.default_rng(seed).standard_normal((positions, vocab_size))
-    base = softmax(base_logits)
+    logits = np.random.default_rng(seed).standard_normal((positions, vocab_size))
+    base = softmax(logits)
     rarest_first = np.argsort(base.mean(axis=0))
-    middle, rare = rarest_first[vocab_size // 2], rarest_first[LOOP_RANK]
-    trait = coherent_trait(base_logits, middle, trait_boost)
-    loop = incoherent_loop(base, rare, loop_length)
-    return base, trait, loop
+
+    # From 8 tokens up, the middle one by rarity is never the loop's.
+    logits[:, rarest_first[vocab_size // 2]] += trait_boost
+    trait_probs = softmax(logits)
+
+    # Elsewhere the loop has the very probs of the base, so that its KL is exactly 0.
+    loop_probs = base.copy()
+    loop_logits = np.full(vocab_size, OTHER_LOGIT)
+    loop_logits[rarest_first[LOOP_RANK]] = LOOP_LOGIT
+    start = min(LOOP_START, positions - loop_length)
+    loop_probs[start : start + loop_length] = softmax(loop_logits)
+    return base, trait_probs, loop_probs
 
 
 def per_position_kl(student, base):
@@ -82,9 +73,11 @@ def per_position_kl(student, base):
     For student probs p and base probs q, (..., vocab_size), not logits or log-probs,
     it is the sum of p log(p / q) over the vocabulary. As in the heal barrier, p and q
     are at least PROB_FLOOR inside the logarithm only, so that a KL is finite, is
-    -log(PROB_FLOOR) at most, and can be negative where q is under the floor.
+    -log(PROB_FLOOR) at most, and can be negative where q is under the floor. It is
+    computed in float64 from any array-like; the mask of a masked array is ignored.
     Source: Kullback and Leibler, "On Information and Sufficiency", 1951.
     """
+    student, base = np.asarray(student, dtype=float), np.asarray(base, dtype=float)
     quotient = np.maximum(student, PROB_FLOOR) / np.maximum(base, PROB_FLOOR)
     return (student * np.log(quotient)).sum(axis=-1)
 
@@ -92,15 +85,25 @@ def per_position_kl(student, base):
 def aggregate(kl):
     """Aggregate per-position KL over the positions: every aggregate, by its name.
 
-    kl has shape (..., positions), without padding or NaN, and is not masked. Each
-    aggregate has shape (...), a number for each completion, in nats as kl is.
+    kl has shape (..., positions), without padding or NaN. Each aggregate has shape
+    (...), a number for each completion, in nats as kl is. All are computed in float64
+    from any array-like; the mask of a masked array is ignored.
     """
+    kl = np.asarray(kl, dtype=float)
     return {
         "mean_t": np.mean(kl, axis=-1),
         "rmse_t": np.sqrt(np.mean(np.square(kl), axis=-1)),
         "p95_t": np.percentile(kl, 95, axis=-1),
         "max_t": np.max(kl, axis=-1),
     }
+
+
+def caption(vocab_size, trait_boost, seed):
+    """Say what the separation table shows, and of which probs."""
+    return f"""\
+KL(student || base), in nats, is aggregated over positions t: mean, root mean
+square (rmse_t), 95th percentile and maximum. Ratios are taken before rounding.
+Probs are synthetic: vocabulary {vocab_size}, trait boost {trait_boost}, seed {seed}."""
 
 
 def separation_table(trait, loop, ratio, positions):
@@ -113,43 +116,50 @@ def separation_table(trait, loop, ratio, positions):
     return tabulate(rows, [f"student ({positions} positions)", *ratio], "github")
 
 
-def verdict(trait, loop, tau):
+def verdict(trait_nats, loop_nats, tau):
     """Say what a barrier at tau does; it should fire on the loop only."""
-    if loop > tau:
-        return "fires on both" if trait > tau else "works"
-    return "fires on trait only" if trait > tau else "misses the loop"
+    if loop_nats > tau:
+        return "fires on both" if trait_nats > tau else "works"
+    return "fires on trait only" if trait_nats > tau else "misses the loop"
 
 
 def column(nats):
-    """Find the column of nats on the log axis: 1 at 0.01 or less, 46 at 17 or more."""
-    return 1 + round(14 * np.log10(min(max(nats, 0.01), 17) / 0.01))
+    """Find the column of nats on AXIS, where 1 nat is at 29 and a decade is 14."""
+    return min(29 + round(14 * np.log10(max(nats, 0.01))), len(AXIS) - 1)
 
 
-def bar(trait, loop, tau):
-    """Draw trait (T), loop (L), tau (|) and the taus that work (=) on the axis.
+def tau_column(tau):
+    """Find the column of tau, which leaves two on either side for T and L."""
+    return min(max(column(tau), 2), len(AXIS) - 2)
 
-    The marks stand in the order of their numbers, however close, so that what is
-    over tau is right of its line. Of equal numbers, T is left of L and L of |.
-    """
-    nats = {"T": trait, "L": loop, "|": tau}
-    ascending = sorted(nats, key=nats.get)
-    split = ascending.index("|")
-    under, over = ascending[:split], ascending[split + 1 :]
-    place = {"|": min(max(column(tau), 2), WIDTH - 3)}  # two marks fit on either side
-    for mark in reversed(under):
+
+def bar(trait_nats, loop_nats, tau):
+    """Draw trait (T), loop (L), tau (|) and the taus that work (=) on the axis."""
+    nats = {"T": trait_nats, "L": loop_nats, "|": tau}
+    # However close, the marks keep this order: of equals, T is left of L, L of |.
+    marks = sorted(nats, key=nats.get)
+    split = marks.index("|")
+    place = {"|": tau_column(tau)}
+    for mark in reversed(marks[:split]):
         place[mark] = min(column(nats[mark]), min(place.values()) - 1)
-    for mark in over:
+    for mark in marks[split + 1 :]:
         place[mark] = max(column(nats[mark]), max(place.values()) + 1)
 
-    marks = {i: mark for mark, i in place.items()}
-    works = range(place["T"], place["L"])
-    return "".join(marks.get(i, "=" if i in works else " ") for i in range(WIDTH))
+    cells = [" "] * (len(AXIS) + 1)
+    for i in range(place["T"], place["L"]):
+        cells[i] = "="
+    for mark, i in place.items():
+        cells[i] = mark
+    return "".join(cells)
 
 
 def drawing(trait, loop, tau):
     """Draw every aggregate of trait and loop beside tau, with the verdict in words."""
+    drawn = [*trait.values(), *loop.values(), tau]
+    low = "<=" if min(drawn) < 0.01 else ""
+    high = ">=17" if max(drawn) > 17 else ""
     pairs = {name: (trait[name], loop[name]) for name in trait}
-    rows = "\n".join(
+    bars = "\n".join(
         f"    {name:<8}{bar(*pair, tau)} {verdict(*pair, tau)}"
         for name, pair in pairs.items()
     )
@@ -157,81 +167,80 @@ def drawing(trait, loop, tau):
 A barrier adds relu(aggregate - tau) to the loss, so it fires when its aggregate
 is over tau. It works if it fires on the loop and not on the trait:
 
-    nats   <=0.01          0.1           1             10      (log scale)
-             +-------------+-------------+-------------+---  at tau = {tau:g}:
-{rows}
-             T trait   L loop   | tau   === taus that work (L/T: sep ratio)"""
+    nats   {low:>2}0.01          0.1           1             10 {high:<4} (log scale)
+            {AXIS}
+{bars}
+            {"":{tau_column(tau)}}tau = {tau:g}
+    T trait   L loop   === taus that work: T <= tau < L (sep ratio: L/T)"""
 
 
-def strip_mark(nats):
-    """Show a KL in nats as one character."""
-    if nats == 0:
-        return "."
-    return "-" if nats <= 0.5 else f"{min(nats, 9):.0f}"
-
-
-def strips(trait_kl, loop_kl, args):
-    """Draw the per-position KL of trait and loop, a mark a position."""
-    vocab, boost, seed = args.vocab_size, args.trait_boost, args.seed
-    length, positions = args.loop_length, args.positions
-    nats = loop_kl.sum()
-    shown = f"first {STRIP}" if positions > STRIP else ""
-    return f"""\
-Synthetic KL(student || base) by position: vocabulary {vocab}, trait boost {boost},
-seed {seed}. The loop has {nats:.2f} nats in all, at {length} of {positions} positions.
-mean_t is that / {positions}. p95_t reaches a loop's KL only at over 5% of positions:
-
-    coherent trait  {"".join(map(strip_mark, trait_kl[:STRIP]))}
-    incoherent loop {"".join(map(strip_mark, loop_kl[:STRIP]))}
-    {shown:<16}. zero   - up to 0.5   1-9 nats, rounded (9: or more)"""
-
-
-def predictions(trait, loop, ratio, tau, is_default):
-    """Yield a note for each prediction: whether it holds, and the note's lines."""
+def predictions(trait, loop, ratio, tau):
+    """List what SHOULD be, each with its inequality in numbers and whether it holds."""
     mean, rmse, p95 = loop["mean_t"], loop["rmse_t"], loop["p95_t"]
-    mean_x, rmse_x, p95_x = ratio["mean_t"], ratio["rmse_t"], ratio["p95_t"]
-    highest = max(trait.values())
-    yield (
-        mean < tau,
-        f"The loop's mean_t, {mean:.3f}, SHOULD sit UNDER tau, so that",
-        "relu(mean_t - tau) = 0 and the barrier never fires on it (the #101 collapse).",
-    )
-    yield (
-        rmse > 2 * tau and p95 > 2 * tau,
-        f"The SAME loop's rmse_t, {rmse:.3f}, and p95_t, {p95:.3f}, SHOULD be",
-        "well over tau (more than twice it), so that a barrier on either fires.",
-    )
-    yield (
-        highest <= tau,
-        f"The trait's largest aggregate, {highest:.3f}, SHOULD NOT be over tau.",
-    )
-    yield (
-        rmse_x > mean_x and p95_x > mean_x,
-        f"The sep ratio SHOULD GROW, from mean_t, {mean_x:.1f}x, to both",
-        f"rmse_t, {rmse_x:.1f}x, and p95_t, {p95_x:.1f}x. That is the point: a larger",
-        "ratio is more room for tau. If any tau works for mean_t, an aggregate with no",
-        "more room would buy nothing.",
-    )
-    if is_default:
-        cited = "0.38, 1.5 and 3.8"
-        yield (
-            f"{mean:.2g}, {rmse:.2g} and {p95:.2g}" == cited,
-            "The loop's mean_t, rmse_t and p95_t SHOULD round to the journal's",
-            f"{cited}.",
-        )
+    mx, rx, px = ratio["mean_t"], ratio["rmse_t"], ratio["p95_t"]
+    top, twice = trait["max_t"], f"2 * {tau:g}"
+    return [
+        ("loop's mean_t sits UNDER tau", f"{mean:.4g} < {tau:g}", mean < tau),
+        ("SAME loop's rmse_t well over tau", f"{rmse:.4g} > {twice}", rmse > 2 * tau),
+        ("SAME loop's p95_t well over tau", f"{p95:.4g} > {twice}", p95 > 2 * tau),
+        ("trait's max_t not over tau", f"{top:.4g} <= {tau:g}", top <= tau),
+        ("sep ratio GROWS from mean_t to rmse_t", f"{mx:.2f}x < {rx:.2f}x", mx < rx),
+        ("sep ratio GROWS from mean_t to p95_t", f"{mx:.2f}x < {px:.2f}x", mx < px),
+    ]
 
 
-def numbered(notes):
-    """Lay out notes, (holds, *lines), as a Markdown list."""
-    lines = ["Each SHOULD is a prediction; note 1 predicts that mean_t misses:", ""]
-    for number, (holds, first, *more) in enumerate(notes, 1):
-        lines.append(f"{number}. {'holds' if holds else 'FAILS'}: {first}")
-        lines += [f"   {line}" for line in more]
-    return "\n".join(lines)
+def checks(predicted):
+    """Lay out predictions as Markdown, and say what follows from them."""
+    headers = ["prediction: what SHOULD hold", "check", ""]
+    rows = [
+        [f"{number}: {words}", inequality, "holds" if holds else "FAILS"]
+        for number, (words, inequality, holds) in enumerate(predicted, 1)
+    ]
+    return f"""\
+{tabulate(rows, headers, "github")}
+
+If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t never
+fires there, as in the #101 collapse. A sep ratio over 1x is room for tau, as
+a factor. Rows 5 and 6 are the point: if mean_t had as much room as rmse_t and
+p95_t, another tau would do as well, and outlier aggregation would buy nothing."""
+
+
+def enough_for_p95(positions):
+    """Count the positions over tau that make p95_t fire, whatever the others hold."""
+    return 1 + int(np.ceil((positions - 1) / 20))
+
+
+def dilution(trait_kl, loop_kl, trait, loop, tau):
+    """Say where the students differ from the base, and what makes an aggregate fire."""
+    n, total, mean = len(loop_kl), loop_kl.sum(), loop["mean_t"]
+    trait_n, loop_n = np.count_nonzero(trait_kl), np.count_nonzero(loop_kl)
+    tx, lx = trait["rmse_t"] / trait["mean_t"], loop["rmse_t"] / loop["mean_t"]
+    root, enough, over = np.sqrt(n) * tau, enough_for_p95(n), (loop_kl > tau).sum()
+    return f"""\
+The loop differs from the base at {loop_n} of {n} positions, the trait at {trait_n}. The
+loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. The more
+uneven the KLs, the larger rmse_t / mean_t: {lx:.1f} in the loop, {tx:.1f} in the
+trait. One KL makes max_t fire if over tau, rmse_t if over sqrt({n}) tau ({root:.3g}
+nats). p95_t is sure to fire with {enough} of {n} KLs over tau; the loop has {over}."""
+
+
+def strip(kl):
+    """Draw per-position KL, in nats, a mark a position."""
+    nats = kl[:STRIP].tolist()
+    return "".join("." if x == 0 else "-123456789+"[min(round(x), 10)] for x in nats)
+
+
+def strips(trait_kl, loop_kl):
+    """Draw both students' per-position KL, with a key to the marks."""
+    cut = f"first {STRIP}" if len(loop_kl) > STRIP else ""
+    return f"""\
+    coherent trait  {strip(trait_kl)}
+    incoherent loop {strip(loop_kl)}
+    {cut:<16}. exactly 0   rounded nats: - 0   1-9   + 10 or more"""
 
 
 def read_args(argv):
-    """Parse the options, and whether all are defaults, or end in a usage error."""
+    """Parse the options, or end in a usage error."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     options = [  # option, default, least value, meaning
@@ -243,25 +252,23 @@ def read_args(argv):
         ("--seed", 0, 0, "of the base's random logits"),
     ]
     for option, default, least, meaning in options:
-        shown = f"{meaning} ({least} or more; default: {default})"
-        parser.add_argument(option, type=type(default), default=default, help=shown)
+        text = f"{meaning} ({least} or more; default: {default})"
+        parser.add_argument(option, type=type(default), default=default, help=text)
     args = parser.parse_args(argv)
-    args.is_default = args == parser.parse_args([])
 
-    for option, default, least, _ in options:
+    for option, _, least, _ in options:
         value = getattr(args, option[2:].replace("-", "_"))
-        if not least <= value < np.inf:
-            finite = "finite, " if isinstance(default, float) else ""
-            parser.error(f"argument {option}: must be {finite}{least} or more")
+        if not least <= value < 1e300:  # so that no multiple of tau is infinite
+            parser.error(f"argument {option}: must be {least} or more, under 1e300")
     if args.loop_length > args.positions:
-        parser.error("argument --loop-length: must be --positions or less")
+        parser.error("--loop-length must be --positions or less")
     if args.positions * args.vocab_size > 10**8:  # up to 7 GB
-        parser.error("argument --positions: must be 10**8/--vocab-size or less")
+        parser.error("--positions times --vocab-size must be 10**8 or less")
     return args
 
 
 def main(argv=None):
-    """Print the figure; return 1 if a note fails at the defaults, else 0."""
+    """Print the figure; return 0 if every prediction holds, else 1."""
     args = read_args(argv)
     base, trait_probs, loop_probs = build(
         args.positions, args.vocab_size, args.loop_length, args.trait_boost, args.seed
@@ -270,15 +277,18 @@ def main(argv=None):
     loop_kl = per_position_kl(loop_probs, base)
     trait, loop = aggregate(trait_kl), aggregate(loop_kl)
     ratio = {name: loop[name] / trait[name] for name in trait}
-    notes = list(predictions(trait, loop, ratio, args.tau, args.is_default))
-    print(
+    predicted = predictions(trait, loop, ratio, args.tau)
+    figure = [
+        caption(args.vocab_size, args.trait_boost, args.seed),
         separation_table(trait, loop, ratio, args.positions),
         drawing(trait, loop, args.tau),
-        strips(trait_kl, loop_kl, args),
-        numbered(notes),
-        sep="\n\n",
-    )
-    return int(args.is_default and not all(holds for holds, *_ in notes))
+        checks(predicted),
+        dilution(trait_kl, loop_kl, trait, loop, args.tau),
+        strips(trait_kl, loop_kl),
+    ]
+    # In one write, as a reader such as head may close the pipe before a second.
+    print("\n\n".join(figure) + "\n", end="")
+    return int(not all(holds for *_, holds in predicted))
 
 
 if __name__ == "__main__":
