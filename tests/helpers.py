@@ -1,8 +1,12 @@
-"""What the tests share: the defaults, closed forms, and readers of Markdown."""
+"""What the tests share: the defaults, closed forms, and runs of the script."""
 
+import contextlib
+import io
 import math
+import os
 import re
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -10,44 +14,61 @@ import numpy as np
 TESTS = Path(__file__).parent
 README, SCRIPT = TESTS.with_name("README.md"), TESTS.with_name("kl_aggregation_demo.py")
 sys.path.insert(0, str(SCRIPT.parent))
+os.environ["NO_COLOR"] = "1"  # for argparse
 
 import kl_aggregation_demo as demo
 
 DEFAULTS = vars(demo.read_args([]))  # the settings of build, once tau is taken out
 TAU = DEFAULTS.pop("tau")
+Run = namedtuple("Run", "status output error")
 
 
-def base_probs(positions, vocab_size, seed, scale=1):
-    """The base, and its tokens from the rarest to the likeliest."""
-    normal = np.random.default_rng(seed).standard_normal((positions, vocab_size))
-    base = np.exp(scale * normal)
-    base /= base.sum(axis=1, keepdims=True)
-    return base, np.argsort(base.sum(axis=0))
+def run(*arguments, **options):
+    """Run the script in this process, with these arguments and options."""
+    typed = [f"--{name.replace('_', '-')}={x}" for name, x in options.items()]
+    output, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+        try:
+            status = demo.main([*arguments, *typed])
+        except SystemExit as end:
+            status = end.code
+    return Run(status, output.getvalue(), error.getvalue())
 
 
-def trait_kl(q, boost):
-    """Boosting a logit turns its prob q into q / d, and others into q * e**-boost / d."""
-    d = q + (1 - q) * np.exp(-boost)
-    return -np.log(d) - (1 - q / d) * boost
+def assert_fits(figure):
+    width = 88 if re.search(r"\d{5}\.\dx", figure) else 80  # ratios of five digits
+    for line in figure.split("\n"):
+        assert len(line) <= width, f"over {width} columns: {line}"
+        assert line.isascii() and line == line.rstrip(), line
 
 
-def looped_kl(looped, token):
-    """One token leads by 22 nats, and the others' probs are floored at 1e-9."""
-    others = looped.shape[1] - 1
-    lead = 1 / (1 + others * math.exp(-22))
-    rest = lead * math.exp(-22)
-    logs = np.log(looped)
-    kl = lead * (math.log(lead) - logs[:, token]) + rest * others * math.log(1e-9)
-    return kl - rest * (logs.sum(axis=1) - logs[:, token])
+def tables(text):
+    """The rows of each Markdown table in a text, as cells by column."""
+    for lines in re.findall(r"(?m)(?:^\|.*\n)+", text):
+        rows = [[c.strip(" `") for c in r.split("|")[1:-1]] for r in lines.split("\n")]
+        yield [dict(zip(rows[0], row, strict=True)) for row in rows[2:-1]]
 
 
 def students(positions, vocab_size, loop_length, trait_boost, seed, scale=1):
-    """The per-position KL of trait and loop by closed forms."""
-    base, rarest_first = base_probs(positions, vocab_size, seed, scale)
-    trait = trait_kl(base[:, rarest_first[vocab_size // 2]], trait_boost)
-    start, loop = min(12, positions - loop_length), np.zeros(positions)
-    where = slice(start, start + loop_length)
-    loop[where] = looped_kl(base[where], rarest_first[3])
+    """The per-position KL of trait and loop by closed forms, with scaled logits."""
+    normal = np.random.default_rng(seed).standard_normal((positions, vocab_size))
+    base = np.exp(scale * normal)
+    base /= base.sum(axis=1, keepdims=True)
+    rarest_first = np.argsort(base.sum(axis=0))
+
+    # Boosting one logit turns its q into q / d, and others into q * e**-boost / d.
+    q = base[:, rarest_first[vocab_size // 2]]
+    d = q + (1 - q) * np.exp(-trait_boost)
+    trait, loop = -np.log(d) - (1 - q / d) * trait_boost, np.zeros(positions)
+
+    # One token leads by 22 nats, and the others' probs are floored at 1e-9.
+    start, others = min(12, positions - loop_length), vocab_size - 1
+    rest = 1 / (math.exp(22) + others)
+    lead = rest * math.exp(22)
+    logs = np.log(base[start : start + loop_length])
+    token = logs[:, rarest_first[3]]
+    floored = others * math.log(1e-9) - (logs.sum(axis=1) - token)
+    loop[start : start + loop_length] = lead * (math.log(lead) - token) + rest * floored
     return trait, loop
 
 
@@ -60,18 +81,3 @@ def aggregates(kl):
         "p95_t": np.interp(0.95 * (n - 1), range(n), ordered),
         "max_t": ordered[-1],
     }
-
-
-def tables(text):
-    """The rows of each Markdown table in a text, as cells by column."""
-    for lines in re.findall(r"(?m)(?:^\|.*\n)+", text):
-        rows = [[c.strip(" `") for c in r.split("|")[1:-1]] for r in lines.split("\n")]
-        yield [dict(zip(rows[0], row, strict=True)) for row in rows[2:-1]]
-
-
-def misfits(figure):
-    """The lines that are too wide, are not ASCII, or end in a blank, each with why."""
-    width = 88 if re.search(r"\d{5}\.\dx", figure) else 80  # ratios of five digits
-    for line in figure.split("\n"):
-        if len(line) > width or not line.isascii() or line != line.rstrip():
-            yield f"over {width} columns, not ASCII, or a blank at its end: {line}"

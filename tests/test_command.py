@@ -1,78 +1,101 @@
-"""The command in this process: its statuses, help, refusals, import and metadata."""
+"""The command: texts, statuses, refusals, help. Run as a program, it makes texts anew."""
 
+import os
 import re
-import runpy
+import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
-from closed_form import DEFAULTS
+from helpers import DEFAULTS, README, SCRIPT, TAU, TESTS, assert_fits, demo, run, tables
 
-import kl_aggregation_demo as demo
-
-SCRIPT = Path(demo.__file__)
-OPTIONS = {"tau": 0.5} | DEFAULTS
-LEAST = {"tau": 0, "positions": 1, "loop_length": 1, "trait_boost": 0.1}
-LEAST |= {"vocab_size": 8, "seed": 0}
-
-
-def test_status_is_1_only_if_the_default_figure_does_not_hold(run, monkeypatch):
-    assert run(**OPTIONS) == run() == (0, run()[1], "")
-    draw = np.random.default_rng
-    monkeypatch.setattr(np.random, "default_rng", lambda seed: draw(seed + 1))
-    assert run(**OPTIONS)[0] == 1  # as only note 5 fails
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT)])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert end.value.code == 1  # what main returns
-    monkeypatch.setattr(demo, "LOOP_LOGIT", -5.0)
-    assert (run()[0], run("--tau=0.6")[0]) == (1, 0)
+COMMAND = [sys.executable, "-W", "error", str(SCRIPT)]
+BLOCK = re.compile(r"(?ms)(?<=^```text\n).*?(?=^```$)")
+OTHER = TESTS / "every_option.txt"
+EVERY = "--tau=6.375 --positions=1241 --loop-length=1007 --trait-boost=5.25"
+EVERY += " --vocab-size=1003 --seed=20261"
 
 
-def test_help_tells_the_docstring_and_the_default_and_least_values(run):
-    _, text, _ = run("--help")
-    assert demo.__doc__.strip() in text
-    listed = " ".join(text.partition("options:")[2].split())
-    for name, default in OPTIONS.items():
-        rule = re.escape(f"({LEAST[name]} or more; default: {default})")
-        assert re.search(rf"{name.upper()} [^()]+ {rule}", listed), name
+def lines(name):
+    return (TESTS / name).read_text().splitlines()
 
 
-REFUSED = {
-    "--tau: must be finite, 0 or more": "--tau=-5e-324 --tau=nan --tau=inf",
-    "--positions: must be 1 or more": "--positions=0",
-    "--loop-length: must be 1 or more": "--loop-length=0 --loop-length=-4",
-    "--trait-boost: must be finite, 0.1 or more": "--trait-boost=0.0999999999999",
-    "--vocab-size: must be 8 or more": "--vocab-size=7",
-    "--seed: must be 0 or more": "--seed=-1",
-    "--loop-length: must be --positions or less": "--loop-length=61",
-    "must be 10**8/--vocab-size or less": "--positions=500001 --vocab-size=1666667",
-    "invalid int value: ": "--loop-length=4.5 --seed=nan --positions=inf",
-    "invalid float value: ": "--tau=0,5 --trait-boost=",
-    "unrecognized arguments: ": "stray --ta=1 --hel -x",
-}
+def shell(*options, stdout=subprocess.PIPE):
+    """Run the command as from a shell, in another folder."""
+    command = [*COMMAND, *options]
+    return subprocess.run(command, check=False, stdout=stdout, cwd=TESTS, text=True)
 
 
-def test_what_describes_no_experiment_is_refused_in_a_line(run):
-    for rule, arguments in REFUSED.items():
-        for argument in arguments.split():
-            status, output, error = run(argument)
-            assert (status, output) == (2, ""), argument
-            usage, *more, line = error.splitlines()
-            assert usage.startswith("usage: ") and all(part[0] == " " for part in more)
-            assert rule in line, argument
-    assert run(**LEAST)[0] == run(tau=1.7e308, loop_length=60)[0] == 0
+def test_figures_are_their_texts_and_fit():
+    texts = {"": BLOCK.search(README.read_text())[0], EVERY: OTHER.read_text()}
+    for options, text in texts.items():
+        figure = shell(*options.split()).stdout
+        assert_fits(figure)
+        assert figure == text, (
+            f"{options}: if right, run `python tests/test_command.py`"
+        )
+
+
+def test_the_default_figure_has_the_numbers_of_the_journal():
+    texts = (TESTS / "journal.txt").read_text(), run().output
+    for expected, found in zip(*(next(tables(text)) for text in texts), strict=True):
+        assert found == found | expected
+
+
+def test_the_figure_is_written_in_one_piece(monkeypatch):
+    pieces = []
+    monkeypatch.setattr(sys.stdout, "write", pieces.append)
+    demo.main([])
+    assert len([*filter(None, pieces)]) == 1
+
+
+@pytest.mark.parametrize("failing", [None, *range(6)])
+def test_the_status_is_1_if_any_one_row_fails(failing, monkeypatch):
+    rows = [("a row", "0 < 1", i != failing) for i in range(6)]
+    monkeypatch.setattr(demo, "predictions", lambda *_: rows)
+    assert run().status == int(failing is not None)
+
+
+def test_the_status_reaches_the_shell_and_a_full_disk_is_no_success():
+    for seed, status in {"--seed=0": 0, "--seed=1169": 1, "--seed=-1": 2}.items():
+        ended = shell(seed)
+        assert (ended.returncode, ended.stdout == "") == (status, status == 2), seed
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "w") as full:
+            assert shell(stdout=full).returncode != 0
+
+
+@pytest.mark.parametrize("line", lines("refused.txt"))
+def test_what_describes_no_experiment_is_refused_in_a_line(line):
+    argument, rule = line.split(maxsplit=1)
+    refused = run(argument)
+    assert (refused.status, refused.output) == (2, "")
+    usage, *more, last = refused.error.splitlines()
+    assert usage.startswith("usage: ") and all(part[0] == " " for part in more)
+    assert last.partition(": error: ")[2] == rule
+
+
+def test_the_least_and_the_largest_values_are_taken():
+    least = {"positions": 1, "loop_length": 1, "trait_boost": 0.1, "vocab_size": 8}
+    assert run(tau=0, seed=0, **least).error == ""
+    assert run(tau=9e299, loop_length=60).error == ""
     assert demo.read_args(["--positions=500000"]).positions == 500_000
 
 
-def test_importing_computes_and_prints_nothing(capfd, monkeypatch):
-    monkeypatch.setattr(np.random, "default_rng", None)
-    runpy.run_path(str(SCRIPT))
-    assert capfd.readouterr() == ("", "")
+@pytest.mark.parametrize("line", lines("help.txt"))
+def test_help_tells_each_option_with_its_values_and_the_docstring(line):
+    text = run("--help").output
+    assert demo.__doc__.strip() in text
+    assert line.format(tau=TAU, **DEFAULTS) in " ".join(text.split())
 
 
 def test_inline_metadata_names_the_same_requirements():
     opening, _, _ = SCRIPT.read_text().partition('"""')
     requirements = SCRIPT.with_name("requirements.txt").read_text().split()
     assert re.findall(r'"(\w*>=.*?)"', opening) == [">=3.10", *requirements]
+
+
+if __name__ == "__main__":
+    block, other = shell().stdout, shell(*EVERY.split()).stdout
+    assert block and other, "The script prints nothing: no text is made anew."
+    README.write_text(BLOCK.sub(lambda _: block, README.read_text()))
+    OTHER.write_text(other)

@@ -1,118 +1,139 @@
-"""The figure as data: its numbers in many worlds, its notes, where its marks stand."""
+"""The figure as data: its numbers in many worlds, its checks, where its marks stand."""
 
 import math
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pytest
-from closed_form import DEFAULTS, aggregates, students
-
-import kl_aggregation_demo as demo
+from helpers import DEFAULTS, aggregates, demo, run, students
 
 WORLDS = [
     *({"positions": number} for number in (4, 15, 16, 30, 61, 1000)),
     *({"loop_length": number} for number in (1, 3, 6, 48, 49, 60)),
-    *({"trait_boost": number} for number in (0.1, 3.0, 4.0, 12.25, 1e300)),
+    *({"trait_boost": number} for number in (0.1, 3.0, 4.0, 12.25, 1e299)),
     *({"vocab_size": number} for number in (8, 9, 1000, 32000)),
-    *({"seed": number} for number in (0, 1, 1169, 2**40)),
+    *({"seed": number} for number in (0, 1, 1169, 2**40, 2**64 + 1)),
+    {"positions": 70, "loop_length": 65},
 ]
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("world", WORLDS, ids=str)
-def test_numbers_are_those_of_the_closed_forms(world, run):
-    assert run(**world)[::2] == (0, "")
+def test_numbers_are_those_of_the_closed_forms(world):
+    assert run(**world).error == ""
     base, *probs = demo.build(**DEFAULTS | world)
-    expected = students(**DEFAULTS | world)
-    for p, (student, kl) in zip(probs, expected.items(), strict=True):
-        where = f"{student} at {world}"
-        found = demo.per_position_kl(p, base)
-        assert found == pytest.approx(kl, rel=1e-9), where
-        assert demo.aggregate(found).keys() == aggregates(kl).keys(), "closed_form.py"
-        assert demo.aggregate(found) == pytest.approx(aggregates(kl), rel=1e-9), where
+    for p, kl in zip(probs, students(**DEFAULTS | world), strict=True):
+        found, closed_form = demo.per_position_kl(p, base), aggregates(kl)
+        assert found == pytest.approx(kl, rel=1e-9)
+        ask = "aggregates of tests/helpers.py should have each aggregate's closed form"
+        assert [*demo.aggregate(found)] == [*closed_form], ask
+        assert demo.aggregate(found) == pytest.approx(closed_form, rel=1e-9)
 
 
-def failing(trait, loop, tau):
-    """The numbers of the notes that fail, but for the journal's."""
-    ratio = {name: loop[name] / trait[name] for name in trait}
-    notes = demo.predictions(trait, loop, ratio, tau, is_default=False)
-    return [number for number, (holds, *_) in enumerate(notes, 1) if not holds]
-
-
-def edge(mean=0.99, rmse=2.01, p95=2.01, low=0.5, top=1.0, tau=0.25):
-    """The notes that fail where, in units of tau, by default each just holds."""
-    trait = {"mean_t": low, "rmse_t": 1.0, "p95_t": 1.0, "max_t": top}
-    loop = {"mean_t": mean, "rmse_t": rmse, "p95_t": p95, "max_t": 9.0}
-    students = ({name: tau * x for name, x in kl.items()} for kl in (trait, loop))
-    return failing(*students, tau)
-
-
-def test_each_note_holds_at_its_edge_and_fails_past_it():
-    assert edge() == []
-    assert edge(mean=1.0) == [1]
-    assert edge(rmse=2.0) == edge(p95=2.0) == [2]
-    assert edge(top=1.001) == [3]
-    assert edge(0.75, 3.0, 3.1, low=0.25) == edge(0.75, 3.1, 3.0, low=0.25) == [4]
-    listed = demo.numbered([(True, "a"), (False, "b", "c")])
-    assert listed.endswith("\n1. holds: a\n2. FAILS: b\n   c")
-
-
-def test_kl_and_aggregates_by_hand():
-    p, q = np.array([1 / 2, 1 / 2, 0]), np.array([1 / 4, 1 / 4, 1 / 2])
+def test_kl_by_hand():
+    p, q = [1 / 2, 1 / 2, 0], [1 / 4, 1 / 4, 1 / 2]
     assert demo.per_position_kl(p, q) == pytest.approx(math.log(2), rel=1e-12)
     floored = -math.log(2) / 2 + math.log(0.5 / 1e-9) / 2  # under p's zero
     assert demo.per_position_kl(q, p) == pytest.approx(floored, rel=1e-12)
-    assert demo.per_position_kl(np.array([1e-10, 1 - 1e-10]), np.array([0, 1])) < 0
-    # mean 7/4; mean square 25/4; rank 0.95 * 3 = 2.85, so 3 + 0.85 * (4 - 3).
-    by_hand = {"mean_t": 1.75, "rmse_t": 2.5, "p95_t": 3.85, "max_t": 4.0}
-    batch = demo.aggregate(np.array([[4.0, 0.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
-    for name, number in by_hand.items():
-        assert batch[name] == pytest.approx([number, 0.0]), name
+    assert demo.per_position_kl([1e-10, 1 - 1e-10], [0, 1]) < 0
 
 
-def test_some_bars_and_every_verdict_at_its_edge():
-    assert demo.bar(0.01, 1.00, 0.1) == " T=============|=============L".ljust(48)
-    assert demo.bar(0.01, 0.101, 0.1) == " T=============|L".ljust(48)
-    assert demo.bar(0.01, 0.10, 0.1) == " T============L|".ljust(48)
-    assert demo.bar(0.00, 0.00, 0.0) == "TL|".ljust(48)
-    assert demo.bar(20.7, 20.7, 20) == "|TL".rjust(48)
-    assert demo.verdict(1.0, 1.01, 1.0) == "works"
-    assert demo.verdict(1.0, 1.0, 1.0) == "misses the loop"
-    assert demo.verdict(1.01, 1.01, 1.0) == "fires on both"
-    assert demo.verdict(1.01, 1.0, 1.0) == "fires on trait only"
+HALVES = [np.float16, lambda x: np.float16(x).tolist()]
+HALVES += [lambda x: np.ma.masked_array(np.float16(x), mask=True)]
 
 
-def test_marks_stand_in_the_order_of_their_numbers_with_the_bar_between():
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("half", HALVES, ids=["float16", "list", "masked"])
+def test_any_array_like_has_the_float64_result(half):
+    base, *probs = demo.build(**DEFAULTS)
+    batch = demo.per_position_kl(half([probs, probs[::-1]]), half(base))
+    for i, j in product((0, 1), repeat=2):
+        p, q = (np.float16(x).astype(float) for x in (probs[i ^ j], base))
+        assert batch[i, j] == pytest.approx(demo.per_position_kl(p, q)), (i, j)
+    for kl in np.float16([1e-4, 3e-4]), np.full(70_000, 2.0):
+        assert demo.aggregate(half(kl)) == pytest.approx(aggregates(kl.astype(float)))
+
+
+def failing(low=0.5, top=1.0, mean=0.99, rmse=2.01, p95=2.01):
+    """The rows that fail if all but what is given, in units of tau, are just within."""
+    trait = {"mean_t": low / 4, "rmse_t": 1 / 4, "p95_t": 1 / 4, "max_t": top / 4}
+    loop = {"mean_t": mean / 4, "rmse_t": rmse / 4, "p95_t": p95 / 4}
+    ratio = {name: nats / trait[name] for name, nats in loop.items()}
+    rows = [*enumerate(demo.predictions(trait, loop, ratio, tau=1 / 4), 1)]
+    for _, (_, inequality, holds) in rows:
+        assert holds == eval(inequality.replace("x", "")), inequality
+    return [number for number, (_, _, holds) in rows if not holds]
+
+
+def test_each_row_holds_just_within_its_edge_and_fails_at_it():
+    assert failing() == []
+    assert failing(mean=1.0) == [1]
+    assert failing(rmse=2.0) == [2]
+    assert failing(p95=2.0) == [3]
+    assert failing(top=1.01) == [4]
+    assert failing(low=0.25, mean=0.75, rmse=3.0, p95=3.01) == [5]
+    assert failing(low=0.25, mean=0.75, rmse=3.01, p95=3.0) == [6]
+
+
+def test_so_many_positions_over_tau_are_enough_for_p95_and_no_fewer():
+    for n in (1, 2, 20, 21, 22, 23, 60, 61, 62, 399, 1241):
+        by_count = demo.aggregate(1.0001 * np.tri(n + 1, n, -1))["p95_t"]  # 0 to n over
+        assert demo.enough_for_p95(n) == np.argmax(by_count > 1), f"{n} positions"
+
+
+VERDICTS = {(False, True): "works", (False, False): "misses the loop"}
+VERDICTS |= {(True, True): "fires on both", (True, False): "fires on trait only"}
+
+
+def test_marks_stand_in_the_order_of_their_numbers_with_bar_and_verdict():
     random = np.exp(np.random.default_rng(0).uniform(-7, 3.03, (500, 3)))
     few = [0, 5e-324, 0.01, 0.37, 0.379, 0.5, 0.5 + 2e-16, 8.081, 16.9, 20.7]
-    for trait, loop, tau in [*product(few, few, [*few, 1e308]), *random]:
+    for trait, loop, tau in [*product(few, few, [*few, 1e299]), *random]:
         drawn, world = demo.bar(trait, loop, tau), (trait, loop, tau)
         ordered = sorted([(trait, "T"), (loop, "L"), (tau, "|")], key=lambda m: m[0])
         assert [c for c in drawn if c not in "= "] == [m for _, m in ordered], world
         between = set(range(drawn.index("T") + 1, drawn.index("L")))
         filled = {i for i, c in enumerate(drawn) if c == "="}
         assert filled == between - {drawn.index("|")}, world
+        assert demo.verdict(*world) == VERDICTS[trait > tau, loop > tau], world
 
 
-def test_the_axis_stands_above_the_bars():
-    drawn = demo.drawing({"t": 0.1, "eight_at": 1}, {"t": 9.0, "eight_at": 0.1}, 0.5)
-    *_, labels, axis, first, second, legend = drawn.split("\n")
+def test_marks_give_way_by_a_column_and_keep_within_the_axis():
+    assert demo.bar(0.01, 0.101, 0.1) == " T=============|L".ljust(48)
+    assert demo.bar(0.01, 0.10, 0.1) == " T============L|".ljust(48)
+    assert demo.bar(0.00, 0.00, 0.0) == "TL|".ljust(48)
+    assert demo.bar(20.7, 20.7, 20) == "|TL".rjust(48)
+
+
+def test_the_axis_stands_above_the_bars_and_tau_under_its_line():
+    lines = demo.drawing({"t": 0.1, "eight_at": 1}, {"t": 9.0, "eight_at": 0.1}, 0.5)
+    *_, labels, axis, first, second, hung, _ = lines.split("\n")
     start = first.index(demo.bar(0.1, 9.0, 0.5))
     assert start == second.index(demo.bar(1, 0.1, 0.5))
+    assert hung.index("tau = 0.5") == first.index("|")
     for nats, column in {0.01: 1, 0.1: 15, 1: 29, 10: 43}.items():
         for decades in (-0.49 / 14, 0.49 / 14):  # half a column at most
             assert demo.column(nats * 10**decades) == column
         assert axis[start + column] == "+"
-        assert f"{labels} "[start + column :].startswith(f"{nats:g} ")
-    assert axis.rindex("-") == start + demo.column(20)
-    assert legend.split()[:4] == ["T", "trait", "L", "loop"]
+        assert labels[start + column :].startswith(f"{nats:g} ")
+    assert axis.rindex("-") == start + demo.column(17) == start + demo.column(20)
+
+
+def test_an_end_of_the_axis_clips_only_what_lies_beyond_it():
+    for number, ends in {0.0099: ["<="], 0.01: [], 17: [], 17.01: [">=17"]}.items():
+        for trait, loop, tau in set(permutations([number, 1, 1])):
+            labels = demo.drawing({"max_t": trait}, {"max_t": loop}, tau).split("\n")[3]
+            assert [x for x in ("<=", ">=17") if x in labels] == ends, (
+                trait,
+                loop,
+                tau,
+            )
 
 
 def test_every_mark_of_a_strip_at_its_edges():
-    edges = {0.0: ".", -1e-17: "-", 5e-324: "-", 0.5: "-", 0.5 + 2e-16: "1", 20.7: "9"}
-    for digit in range(1, 9):
-        edges |= {digit + 0.499: str(digit), digit + 0.501: str(digit + 1)}
-    for nats, mark in edges.items():
-        assert demo.strip_mark(nats) == mark, nats
-    drawn = demo.strips(np.array([0.1]), np.array([9.0]), demo.read_args([]))
-    assert "    coherent trait  -\n    incoherent loop 9\n" in drawn
+    edges = {0.0: ".", -1e-17: "-", 5e-324: "-", 0.499: "-", 9.501: "+", 20.7: "+"}
+    for digit in range(1, 10):
+        edges |= {digit - 0.499: str(digit), digit + 0.499: str(digit)}
+    assert demo.strip(np.array([*edges])) == "".join(edges.values())
+    strips = demo.strips(np.array([0.1]), np.array([9.0]))
+    assert strips.startswith("    coherent trait  -\n    incoherent loop 9\n")
