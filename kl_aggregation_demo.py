@@ -136,8 +136,7 @@ def tau_column(tau):
 def bar(trait_nats, loop_nats, tau):
     """Draw trait (T), loop (L), tau (|) and the taus that work (=) on the axis."""
     nats = {"T": trait_nats, "L": loop_nats, "|": tau}
-    # However close, the marks keep this order: of equals, T is left of L, L of |.
-    marks = sorted(nats, key=nats.get)
+    marks = sorted(nats, key=nats.get)  # of equals, T is left of L, and L of |
     split = marks.index("|")
     place = {"|": tau_column(tau)}
     for mark in reversed(marks[:split]):
@@ -191,7 +190,7 @@ def predictions(trait, loop, ratio, tau):
 
 def checks(predicted):
     """Lay out predictions as Markdown, and say what follows from them."""
-    headers = ["prediction: what SHOULD hold", "check", ""]
+    headers = ["what SHOULD hold if mean_t is blind", "check", ""]
     rows = [
         [f"{number}: {words}", inequality, "holds" if holds else "FAILS"]
         for number, (words, inequality, holds) in enumerate(predicted, 1)
@@ -200,9 +199,10 @@ def checks(predicted):
 {tabulate(rows, headers, "github")}
 
 If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t never
-fires there, as in the #101 collapse. A sep ratio over 1x is room for tau, as
-a factor. Rows 5 and 6 are the point: if mean_t had as much room as rmse_t and
-p95_t, another tau would do as well, and outlier aggregation would buy nothing."""
+fires there, as in the #101 collapse. A lower tau works if it is under L but not
+under T, so the sep ratio, L/T, is its margin. Rows 5 and 6 are the point: if
+mean_t had the margin of rmse_t and p95_t, another tau for it would be as good,
+and outlier aggregation would buy nothing."""
 
 
 def enough_for_p95(positions):
@@ -215,13 +215,13 @@ def dilution(trait_kl, loop_kl, trait, loop, tau):
     n, total, mean = len(loop_kl), loop_kl.sum(), loop["mean_t"]
     trait_n, loop_n = np.count_nonzero(trait_kl), np.count_nonzero(loop_kl)
     tx, lx = trait["rmse_t"] / trait["mean_t"], loop["rmse_t"] / loop["mean_t"]
-    root, enough, over = np.sqrt(n) * tau, enough_for_p95(n), (loop_kl > tau).sum()
+    lim, m, over = np.sqrt(n) * tau, enough_for_p95(n), (loop_kl > tau).sum()
     return f"""\
 The loop differs from the base at {loop_n} of {n} positions, the trait at {trait_n}. The
-loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. The more
-uneven the KLs, the larger rmse_t / mean_t: {lx:.1f} in the loop, {tx:.1f} in the
-trait. One KL makes max_t fire if over tau, rmse_t if over sqrt({n}) tau ({root:.3g}
-nats). p95_t is sure to fire with {enough} of {n} KLs over tau; the loop has {over}."""
+loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. Uneven
+KLs raise rmse_t / mean_t: row 5 holds if it is larger in the loop, {lx:.1f}, than
+in the trait, {tx:.1f}. max_t fires if one KL is over tau, rmse_t if one is over
+sqrt({n}) tau, {lim:.3g} nats, p95_t if {m} of {n} are over tau; the loop has {over}."""
 
 
 def strip(kl):
@@ -236,7 +236,7 @@ def strips(trait_kl, loop_kl):
     return f"""\
     coherent trait  {strip(trait_kl)}
     incoherent loop {strip(loop_kl)}
-    {cut:<16}. exactly 0   rounded nats: - 0   1-9   + 10 or more"""
+    {cut:<16}. exactly 0   - under 0.5   1-9 rounded nats   + 9.5 or more"""
 
 
 def read_args(argv):
