@@ -190,7 +190,7 @@ def predictions(trait, loop, ratio, tau):
 
 def checks(predicted):
     """Lay out predictions as Markdown, and say what follows from them."""
-    headers = ["what SHOULD hold if mean_t is blind", "check", ""]
+    headers = ["prediction of what SHOULD hold", "check", ""]
     rows = [
         [f"{number}: {words}", inequality, "holds" if holds else "FAILS"]
         for number, (words, inequality, holds) in enumerate(predicted, 1)
@@ -199,10 +199,10 @@ def checks(predicted):
 {tabulate(rows, headers, "github")}
 
 If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t never
-fires there, as in the #101 collapse. A lower tau works if it is under L but not
-under T, so the sep ratio, L/T, is its margin. Rows 5 and 6 are the point: if
-mean_t had the margin of rmse_t and p95_t, another tau for it would be as good,
-and outlier aggregation would buy nothing."""
+fires there, as in the #101 collapse. A lower tau works from T up to L, so the
+sep ratio, L/T, is its margin. Rows 5 and 6 are the point: if mean_t had as much
+margin as rmse_t and p95_t, another tau would do as well, and these
+outlier aggregations would buy nothing."""
 
 
 def enough_for_p95(positions):
@@ -219,9 +219,9 @@ def dilution(trait_kl, loop_kl, trait, loop, tau):
     return f"""\
 The loop differs from the base at {loop_n} of {n} positions, the trait at {trait_n}. The
 loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. Uneven
-KLs raise rmse_t / mean_t: row 5 holds if it is larger in the loop, {lx:.1f}, than
-in the trait, {tx:.1f}. max_t fires if one KL is over tau, rmse_t if one is over
-sqrt({n}) tau, {lim:.3g} nats, p95_t if {m} of {n} are over tau; the loop has {over}."""
+KLs raise rmse_t / mean_t: row 5 holds if the loop's, {lx:.1f}, is over the trait's,
+{tx:.1f}. These are sure to fire: max_t with one KL over tau, rmse_t with one over
+sqrt({n}) tau ({lim:.3g} nats), p95_t with {m} over tau. The loop has {over} such."""
 
 
 def strip(kl):
