@@ -38,7 +38,9 @@ def run(*arguments, **options):
 def assert_fits(figure):
     width = 88 if re.search(r"\d{5}\.\dx", figure) else 80  # ratios of five digits
     for line in figure.split("\n"):
-        assert len(line) <= width, f"over {width} columns: {line}"
+        assert len(line) <= width, (
+            f"over {width} columns, the limit in helpers.py: {line}"
+        )
         assert line.isascii() and line == line.rstrip(), line
 
 
