@@ -201,8 +201,8 @@ def checks(predicted):
 If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t never
 fires there, as in the #101 collapse. A lower tau works from T up to L, so the
 sep ratio, L/T, is its margin. Rows 5 and 6 are the point: if mean_t had as much
-margin as rmse_t and p95_t, another tau would do as well, and these
-outlier aggregations would buy nothing."""
+margin as rmse_t and p95_t, another tau would do as well, and these outlier
+aggregations would buy nothing."""
 
 
 def enough_for_p95(positions):

@@ -141,17 +141,27 @@ def facts_of_probs():
         ratio = {name: nats / trait[name].mean() for name, nats in ratio.items()}
         least = ratio["mean_t"] > max(ratio["rmse_t"], ratio["max_t"])
         said["the chance that its token is sampled"] = own.min() > TAU > other.max()
-        said["rmse and the maximum then separate less than the mean"] = least
+        said["rmse and maximum separate less than the mean"] = least
+
+    def norm(p, q):
+        """The norm of the gradient of each position's KL on the logits of p."""
+        log = np.log(p / q)
+        return np.linalg.norm(
+            p * (log - (p * log).sum(axis=-1, keepdims=True)), axis=-1
+        )
 
     looped = loop.max(axis=1) > 0.99
     p, q = loop[looped], base[looped]
-    log = np.log(p / q)
-    slope = np.linalg.norm(p * (log - (p * log).sum(axis=1, keepdims=True)), axis=1)
-    slope = f"{slope.mean():.0e}".replace("e-0", "e-")
-    q, prob = q[p > 0.99], np.arange(0.01, 1, 0.01)[:, np.newaxis]
-    kl = prob * np.log(prob / q) + (1 - prob) * np.log((1 - prob) / (1 - q))
-    risen = prob[np.argmax(np.square(kl).sum(axis=1) / N > TAU**2), 0]
-    said["and the mean never is"] = kl.sum(axis=1).max() / N < TAU
+    token, rising = p > 0.99, np.arange(0.01, 1, 0.01).reshape(-1, 1, 1)
+    probs = np.where(token, rising, q * (1 - rising) / (1 - q[token][:, np.newaxis]))
+    kl = demo.per_position_kl(probs, q)
+    first = np.argmax(np.square(kl).sum(axis=1) / N > TAU**2)
+    risen, steep = rising.item(first), norm(probs[first], q)
+    finished, slopes = (
+        f"{norm(p, q).mean():.0e}".replace("e-0", "e-"),
+        (steep.min(), steep.max()),
+    )
+    said["The mean never is"] = kl.sum(axis=1).max() / N < TAU
     return locals()
 
 
