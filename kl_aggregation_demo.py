@@ -199,10 +199,10 @@ def checks(predicted):
 {tabulate(rows, headers, "github")}
 
 If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t never
-fires there, as in the #101 collapse. A lower tau works from T up to L, so the
-sep ratio, L/T, is its margin. Rows 5 and 6 are the point: if mean_t had as much
-margin as rmse_t and p95_t, another tau would do as well, and these outlier
-aggregations would buy nothing."""
+fires there, as in the #101 collapse. If T < L, taus from T up to L work, and
+the sep ratio, L/T, is their margin. Rows 5 and 6 are the point: if mean_t had
+as much margin as rmse_t and p95_t, some tau for it would do as well, and these
+outlier aggregations would buy nothing."""
 
 
 def enough_for_p95(positions):
@@ -220,8 +220,8 @@ def dilution(trait_kl, loop_kl, trait, loop, tau):
 The loop differs from the base at {loop_n} of {n} positions, the trait at {trait_n}. The
 loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. Uneven
 KLs raise rmse_t / mean_t: row 5 holds if the loop's, {lx:.1f}, is over the trait's,
-{tx:.1f}. These are sure to fire: max_t with one KL over tau, rmse_t with one over
-sqrt({n}) tau ({lim:.3g} nats), p95_t with {m} over tau. The loop has {over} such."""
+{tx:.1f}. These are sure to fire: max_t with one KL over tau, p95_t with {m}, rmse_t
+with one over sqrt({n}) tau ({lim:.3g} nats). The loop has {over} over tau."""
 
 
 def strip(kl):

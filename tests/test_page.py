@@ -120,7 +120,7 @@ def facts_of_many_seeds():
     long = demo.aggregate(np.where(long_loop, long_loop, long_trait))
     long = {name: x.min() / most[name].max() for name, x in long.items()}
     said = {
-        "one looped position is over that in all": loop_kl[:, 12].min() / N > bound,
+        "is over that in all": loop_kl[:, 12].min() / N > bound,
         "in all of 200 seeds": kls(200, trait_boost=1.7)[0].mean(axis=1).min() > bound,
         "the maximum has more margin": max(long, key=long.get) == "max_t",
     }
@@ -140,7 +140,7 @@ def facts_of_probs():
         ratio = aggregates(x(np.log(loop / base).max(axis=1)))
         ratio = {name: nats / trait[name].mean() for name, nats in ratio.items()}
         least = ratio["mean_t"] > max(ratio["rmse_t"], ratio["max_t"])
-        said["the chance that its token is sampled"] = own.min() > TAU > other.max()
+        said["which are those that sample its token"] = own.min() > TAU > other.max()
         said["rmse and maximum separate less than the mean"] = least
 
     def norm(p, q):
@@ -161,7 +161,7 @@ def facts_of_probs():
         f"{norm(p, q).mean():.0e}".replace("e-0", "e-"),
         (steep.min(), steep.max()),
     )
-    said["The mean never is"] = kl.sum(axis=1).max() / N < TAU
+    said["The mean never does"] = kl.sum(axis=1).max() / N < TAU
     return locals()
 
 
