@@ -5,24 +5,17 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from helpers import DEFAULTS, aggregates, demo, run, students
-
-WORLDS = [
-    *({"positions": number} for number in (4, 15, 16, 30, 61, 1000)),
-    *({"loop_length": number} for number in (1, 3, 6, 48, 49, 60)),
-    *({"trait_boost": number} for number in (0.1, 3.0, 4.0, 12.25, 1e299)),
-    *({"vocab_size": number} for number in (8, 9, 1000, 32000)),
-    *({"seed": number} for number in (0, 1, 1169, 2**40, 2**64 + 1)),
-    {"positions": 70, "loop_length": 65},
-]
+from helpers import aggregates, demo, lines, run, students, tables
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("world", WORLDS, ids=str)
-def test_numbers_are_those_of_the_closed_forms(world):
-    assert run(**world).error == ""
-    base, *probs = demo.build(**DEFAULTS | world)
-    for p, kl in zip(probs, students(**DEFAULTS | world), strict=True):
+@pytest.mark.parametrize("options", lines("worlds.txt"))
+def test_numbers_are_those_of_the_closed_forms(options):
+    assert run(*options.split()).error == ""
+    settings = vars(demo.read_args(options.split()))
+    del settings["tau"]
+    base, *probs = demo.build(**settings)
+    for p, kl in zip(probs, students(**settings), strict=True):
         found, closed_form = demo.per_position_kl(p, base), aggregates(kl)
         assert found == pytest.approx(kl, rel=1e-9)
         ask = "aggregates of tests/helpers.py should have each aggregate's closed form"
@@ -38,20 +31,21 @@ def test_kl_by_hand():
     assert demo.per_position_kl([1e-10, 1 - 1e-10], [0, 1]) < 0
 
 
-HALVES = [np.float16, lambda x: np.float16(x).tolist()]
-HALVES += [lambda x: np.ma.masked_array(np.float16(x), mask=True)]
-
-
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("half", HALVES, ids=["float16", "list", "masked"])
-def test_any_array_like_has_the_float64_result(half):
-    base, *probs = demo.build(**DEFAULTS)
-    batch = demo.per_position_kl(half([probs, probs[::-1]]), half(base))
-    for i, j in product((0, 1), repeat=2):
-        p, q = (np.float16(x).astype(float) for x in (probs[i ^ j], base))
+@pytest.mark.parametrize("form", ["float16", "list", "masked"])
+def test_any_array_like_has_the_float64_result(form):
+    def given(x):
+        halves = np.float16(x)
+        masked = np.ma.masked_array(halves, mask=True)
+        return {"float16": halves, "list": halves.tolist(), "masked": masked}[form]
+
+    base, trait, loop = demo.build(3, 200, 1, 1.6, 0)
+    batch = demo.per_position_kl(given([[trait, loop], [loop, base]]), given(base))
+    for (i, j), student in zip(product((0, 1), repeat=2), (trait, loop, loop, base)):
+        p, q = (np.float16(x).astype(float) for x in (student, base))
         assert batch[i, j] == pytest.approx(demo.per_position_kl(p, q)), (i, j)
-    for kl in np.float16([1e-4, 3e-4]), np.full(70_000, 2.0):
-        assert demo.aggregate(half(kl)) == pytest.approx(aggregates(kl.astype(float)))
+    for kl in np.float16([1e-4, 3e-4]).astype(float), np.full(70_000, 2.0):
+        assert demo.aggregate(given(kl)) == pytest.approx(demo.aggregate(kl))
 
 
 def failing(low=0.5, top=1.0, mean=0.99, rmse=2.01, p95=2.01):
@@ -59,10 +53,12 @@ def failing(low=0.5, top=1.0, mean=0.99, rmse=2.01, p95=2.01):
     trait = {"mean_t": low / 4, "rmse_t": 1 / 4, "p95_t": 1 / 4, "max_t": top / 4}
     loop = {"mean_t": mean / 4, "rmse_t": rmse / 4, "p95_t": p95 / 4}
     ratio = {name: nats / trait[name] for name, nats in loop.items()}
-    rows = [*enumerate(demo.predictions(trait, loop, ratio, tau=1 / 4), 1)]
-    for _, (_, inequality, holds) in rows:
+    predicted = demo.predictions(trait, loop, ratio, tau=1 / 4)
+    rows = next(tables(demo.checks(predicted)))
+    for row, (_, inequality, holds) in zip(rows, predicted, strict=True):
         assert holds == eval(inequality.replace("x", "")), inequality
-    return [number for number, (_, _, holds) in rows if not holds]
+        assert (row["check"], row[""]) == (inequality, "holds" if holds else "FAILS")
+    return [i for i, (_, _, holds) in enumerate(predicted, 1) if not holds]
 
 
 def test_each_row_holds_just_within_its_edge_and_fails_at_it():
@@ -133,5 +129,5 @@ def test_every_mark_of_a_strip_at_its_edges():
     for digit in range(1, 10):
         edges |= {digit - 0.499: str(digit), digit + 0.499: str(digit)}
     assert demo.strip(np.array([*edges])) == "".join(edges.values())
-    strips = demo.strips(np.array([0.1]), np.array([9.0]))
-    assert strips.startswith("    coherent trait  -\n    incoherent loop 9\n")
+    strips = demo.strips(np.full(61, 0.1), np.full(61, 9.0)).split()
+    assert strips[2:3] + strips[5:8] == ["-" * 60, "9" * 60, "first", "60"]
