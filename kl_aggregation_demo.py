@@ -19,11 +19,10 @@ coherent trait   moves a little mass toward one token at EVERY position. This is
 incoherent loop  is the base but for a FEW positions, where nearly all its mass
                  sits on one token, as in a token loop: the barrier should fire.
 
-With a KL of K nats at m of N positions and 0 at all others, the mean is K m/N,
-the rmse is K sqrt(m/N), the maximum is K, and the p95 is K if m - 1 >=
-(N - 1)/20, else less. At N = 60, that takes an m of 4, the default. A lower tau
-lets the mean catch this loop, too. #101 is the journal's name for a run that
-fell into a token loop.
+With a KL of K at m of N positions and 0 at the others, the mean is K m/N, the
+rmse is K sqrt(m/N), the maximum is K, and the p95 is K if m - 1 >= (N - 1)/20,
+else less. At N = 60, that takes an m of 4, the default. A lower tau lets the
+mean catch this loop, too. The journal's run #101 fell into such a loop.
 
 Exit status: 0 if every row of checks holds; 1 if one FAILS; 2 on bad usage.
 """
@@ -39,6 +38,7 @@ LOOP_START = 12  # position, from 0, where the loop starts if it has room there
 LOOP_LOGIT = 12.0  # that token's logit at a looped position
 OTHER_LOGIT = -10.0  # every other token's logit at a looped position
 AXIS = " +-------------+-------------+-------------+---"  # + at 0.01, 0.1, 1, 10 nats
+LOW, HIGH = 0.01, 17  # nats at the ends of the axis
 STRIP = 60  # positions that the strips show
 
 
@@ -73,8 +73,8 @@ def per_position_kl(student, base):
     For student probs p and base probs q, (..., vocab_size), not logits or log-probs,
     it is the sum of p log(p / q) over the vocabulary. As in the heal barrier, p and q
     are at least PROB_FLOOR inside the logarithm only, so that a KL is finite, is
-    -log(PROB_FLOOR) at most, and can be negative where q is under the floor. It is
-    computed in float64 from any array-like; the mask of a masked array is ignored.
+    -log(PROB_FLOOR) at most, and can be negative, where q is under the floor or by
+    rounding. Any array-like is computed in float64; a masked array's mask is ignored.
     Source: Kullback and Leibler, "On Information and Sufficiency", 1951.
     """
     student, base = np.asarray(student, dtype=float), np.asarray(base, dtype=float)
@@ -86,8 +86,8 @@ def aggregate(kl):
     """Aggregate per-position KL over the positions: every aggregate, by its name.
 
     kl has shape (..., positions), without padding or NaN. Each aggregate has shape
-    (...), a number for each completion, in nats as kl is. All are computed in float64
-    from any array-like; the mask of a masked array is ignored.
+    (...), a number for each completion, in nats as kl is. Any array-like is computed
+    in float64; a masked array's mask is ignored.
     """
     kl = np.asarray(kl, dtype=float)
     return {
@@ -125,7 +125,7 @@ def verdict(trait_nats, loop_nats, tau):
 
 def column(nats):
     """Find the column of nats on AXIS, where 1 nat is at 29 and a decade is 14."""
-    return min(29 + round(14 * np.log10(max(nats, 0.01))), len(AXIS) - 1)
+    return 29 + round(14 * np.log10(min(max(nats, LOW), HIGH)))
 
 
 def tau_column(tau):
@@ -139,11 +139,11 @@ def bar(trait_nats, loop_nats, tau):
     marks = sorted(nats, key=nats.get)  # of equals, T is left of L, and L of |
     split = marks.index("|")
     place = {"|": tau_column(tau)}
+    # Outward from tau, each mark is at least a column past the one before.
     for mark in reversed(marks[:split]):
         place[mark] = min(column(nats[mark]), min(place.values()) - 1)
     for mark in marks[split + 1 :]:
         place[mark] = max(column(nats[mark]), max(place.values()) + 1)
-
     cells = [" "] * (len(AXIS) + 1)
     for i in range(place["T"], place["L"]):
         cells[i] = "="
@@ -155,8 +155,8 @@ def bar(trait_nats, loop_nats, tau):
 def drawing(trait, loop, tau):
     """Draw every aggregate of trait and loop beside tau, with the verdict in words."""
     drawn = [*trait.values(), *loop.values(), tau]
-    low = "<=" if min(drawn) < 0.01 else ""
-    high = ">=17" if max(drawn) > 17 else ""
+    low = f"<={LOW}" if min(drawn) < LOW else f"{LOW}"
+    high = f">={HIGH}" if max(drawn) > HIGH else ""
     pairs = {name: (trait[name], loop[name]) for name in trait}
     bars = "\n".join(
         f"    {name:<8}{bar(*pair, tau)} {verdict(*pair, tau)}"
@@ -166,7 +166,7 @@ def drawing(trait, loop, tau):
 A barrier adds relu(aggregate - tau) to the loss, so it fires when its aggregate
 is over tau. It works if it fires on the loop and not on the trait:
 
-    nats   {low:>2}0.01          0.1           1             10 {high:<4} (log scale)
+    nats   {low:>6}          0.1           1             10 {high:<4} (log scale)
             {AXIS}
 {bars}
             {"":{tau_column(tau)}}tau = {tau:g}
@@ -214,13 +214,13 @@ def dilution(trait_kl, loop_kl, trait, loop, tau):
     """Say where the students differ from the base, and what makes an aggregate fire."""
     n, total, mean = len(loop_kl), loop_kl.sum(), loop["mean_t"]
     trait_n, loop_n = np.count_nonzero(trait_kl), np.count_nonzero(loop_kl)
-    tx, lx = trait["rmse_t"] / trait["mean_t"], loop["rmse_t"] / loop["mean_t"]
+    t_rise, l_rise = trait["rmse_t"] / trait["mean_t"], loop["rmse_t"] / loop["mean_t"]
     lim, m, over = np.sqrt(n) * tau, enough_for_p95(n), (loop_kl > tau).sum()
     return f"""\
 The loop differs from the base at {loop_n} of {n} positions, the trait at {trait_n}. The
 loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. Uneven
-KLs raise rmse_t / mean_t: row 5 holds if the loop's, {lx:.1f}, is over the trait's,
-{tx:.1f}. These are sure to fire: max_t with one KL over tau, p95_t with {m}, rmse_t
+KLs raise rmse_t / mean_t: row 5 holds if the loop's, {l_rise:.1f}, is over the trait's,
+{t_rise:.1f}. These are sure to fire: max_t with one KL over tau, p95_t with {m}, rmse_t
 with one over sqrt({n}) tau ({lim:.3g} nats). The loop has {over} over tau."""
 
 
@@ -286,7 +286,7 @@ def main(argv=None):
         dilution(trait_kl, loop_kl, trait, loop, args.tau),
         strips(trait_kl, loop_kl),
     ]
-    # In one write, as a reader such as head may close the pipe before a second.
+    # In one write, as head may close an unbuffered pipe before a second.
     print("\n\n".join(figure) + "\n", end="")
     return int(not all(holds for *_, holds in predicted))
 

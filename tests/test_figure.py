@@ -5,7 +5,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from helpers import aggregates, demo, lines, run, students, tables
+from helpers import DEFAULTS, aggregates, demo, lines, run, students, tables
 
 
 @pytest.mark.filterwarnings("error")
@@ -75,6 +75,10 @@ def test_so_many_positions_over_tau_are_enough_for_p95_and_no_fewer():
     for n in (1, 2, 20, 21, 22, 23, 60, 61, 62, 399, 1241):
         by_count = demo.aggregate(1.0001 * np.tri(n + 1, n, -1))["p95_t"]  # 0 to n over
         assert demo.enough_for_p95(n) == np.argmax(by_count > 1), f"{n} positions"
+    n, m = DEFAULTS["positions"], DEFAULTS["loop_length"]
+    said = f"At N = {n}, that takes an m of {demo.enough_for_p95(n)}, the default."
+    assert said in " ".join(demo.__doc__.split()), f"the docstring should say: {said}"
+    assert demo.enough_for_p95(n) == m, "the docstring should not call m the default"
 
 
 VERDICTS = {(False, True): "works", (False, False): "misses the loop"}
