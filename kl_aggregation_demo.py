@@ -196,7 +196,7 @@ def checks(predicted):
         for number, (words, inequality, holds) in enumerate(predicted, 1)
     ]
     return f"""\
-{tabulate(rows, headers, "github")}
+{tabulate(rows, headers, "github", disable_numparse=True)}
 
 If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t never
 fires there, as in the #101 collapse. If T < L, taus from T up to L work, and
