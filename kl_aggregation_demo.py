@@ -202,7 +202,7 @@ If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t never
 fires there, as in the #101 collapse. If T < L, taus from T up to L work, and
 the sep ratio, L/T, is their margin. Rows 5 and 6 are the point: if mean_t had
 as much margin as rmse_t and p95_t, some tau for it would do as well, and these
-outlier aggregations would buy nothing."""
+two would buy nothing."""
 
 
 def enough_for_p95(positions):
@@ -220,8 +220,8 @@ def dilution(trait_kl, loop_kl, trait, loop, tau):
 The loop differs from the base at {loop_n} of {n} positions, the trait at {trait_n}. The
 loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. Uneven
 KLs raise rmse_t / mean_t: row 5 holds if the loop's, {l_rise:.1f}, is over the trait's,
-{t_rise:.1f}. These are sure to fire: max_t with one KL over tau, p95_t with {m}, rmse_t
-with one over sqrt({n}) tau ({lim:.3g} nats). The loop has {over} over tau."""
+{t_rise:.1f}. One KL over tau is enough to make max_t fire, {m} are for p95_t, and one
+over sqrt({n}) tau ({lim:.3g} nats) is for rmse_t. The loop has {over} KLs over tau."""
 
 
 def strip(kl):
