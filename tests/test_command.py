@@ -5,41 +5,32 @@ import re
 import subprocess
 import sys
 
-import helpers
 import pytest
-from helpers import DEFAULTS, README, SCRIPT, TAU, TESTS, demo, lines, run, tables
+from helpers import BLOCKS, PAGE, README, SCRIPT, TESTS, demo, lines, tables
 
-COMMAND = [sys.executable, "-W", "error", str(SCRIPT)]
-BLOCK = re.compile(r"(?ms)(?<=^```text\n).*?(?=^```$)")
 OTHER = TESTS / "every_option.txt"
-EVERY = "--tau=6.375 --positions=1241 --loop-length=1007 --trait-boost=1.25"
-EVERY += " --vocab-size=1003 --seed=20261"
+EVERY, SHOWN = OTHER.read_text().split("\n", 1)  # its options, and their figure
+FIGURES = {"": BLOCKS["text"], EVERY: SHOWN}
 
 
-def shell(*options, stdout=subprocess.PIPE):
+def shell(options="", stdout=subprocess.PIPE):
     """Run the command as from a shell, in another folder."""
-    command, pipe = [*COMMAND, *options], subprocess.PIPE
-    return subprocess.run(command, check=False, stdout=stdout, stderr=pipe, cwd=TESTS)
+    command = [sys.executable, "-W", "error", str(SCRIPT), *options.split()]
+    return subprocess.run(command, check=False, stdout=stdout, cwd=TESTS, text=True)
 
 
-def printed(options=""):
-    ended = shell(*options.split())
-    assert ended.returncode in (0, 1), ended.stderr.decode()
-    return ended.stdout.decode()
-
-
-def test_figures_are_their_texts_and_fit():
-    texts = {"": BLOCK.search(README.read_text())[0], EVERY: OTHER.read_text()}
-    for options, text in texts.items():
-        helpers.assert_fits(printed(options))
-        ask = f"with {options or 'no option'}: if right, `python tests/test_command.py`"
-        assert printed(options) == text, ask
+@pytest.mark.parametrize("options", FIGURES)
+def test_the_figure_is_its_text_and_says_in_the_status_if_a_row_fails(options):
+    ended = shell(options)
+    ask = f"with {options or 'no option'}: if right, `python tests/test_command.py`"
+    assert ended.stdout == FIGURES[options], ask
+    assert ended.returncode == ("FAILS" in ended.stdout)
 
 
 def test_the_default_figure_has_the_numbers_of_the_journal():
-    texts = (TESTS / "journal.txt").read_text(), run().output
+    texts = (TESTS / "journal.txt").read_text(), BLOCKS["text"]
     for expected, found in zip(*(next(tables(text)) for text in texts), strict=True):
-        assert found == found | expected
+        assert found == found | expected, "the journal's numbers should stay"
 
 
 def test_the_figure_is_written_in_one_piece(monkeypatch):
@@ -49,28 +40,27 @@ def test_the_figure_is_written_in_one_piece(monkeypatch):
     assert len([*filter(None, pieces)]) == 1
 
 
-@pytest.mark.parametrize("failing", [None, *range(6)])
+@pytest.mark.parametrize("failing", range(6))
 def test_the_status_is_1_if_any_one_row_fails(failing, monkeypatch):
     rows = [("a row", "0 < 1", i != failing) for i in range(6)]
     monkeypatch.setattr(demo, "predictions", lambda *_: rows)
-    assert run().status == int(failing is not None)
+    assert demo.main([]) == 1
 
 
-def test_the_status_reaches_the_shell_and_a_full_disk_is_no_success():
-    for seed, status in {"--seed=0": 0, "--seed=1169": 1, "--seed=-1": 2}.items():
-        ended = shell(seed)
-        assert (ended.returncode, ended.stdout == b"") == (status, status == 2), seed
-    if os.path.exists("/dev/full"):
-        with open("/dev/full", "w") as full:
-            assert shell(stdout=full).returncode != 0
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_no_success():
+    with open("/dev/full", "w") as full:
+        assert shell(stdout=full).returncode != 0
 
 
 @pytest.mark.parametrize("line", lines("refused.txt"))
-def test_what_describes_no_experiment_is_refused_in_a_line(line):
+def test_what_describes_no_experiment_is_refused_in_a_line(line, capsys):
     argument, rule = line.split(maxsplit=1)
-    refused = run(argument)
-    assert (refused.status, refused.output) == (2, "")
-    usage, *more, last = refused.error.splitlines()
+    with pytest.raises(SystemExit, match="^2$"):
+        demo.main([argument])
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    usage, *more, last = printed.err.splitlines()
     assert usage.startswith("usage: ") and all(part[0] == " " for part in more)
     assert last.partition(": error: ")[2] == rule
 
@@ -81,10 +71,12 @@ def test_the_least_and_the_largest_values_are_taken(line):
 
 
 @pytest.mark.parametrize("line", lines("help.txt"))
-def test_help_tells_each_option_with_its_values(line):
-    text = run("--help").output
+def test_help_tells_each_option_with_its_values(line, capsys):
+    with pytest.raises(SystemExit, match="^0$"):
+        demo.main(["--help"])
+    text = capsys.readouterr().out
     assert demo.__doc__.strip() in text
-    assert line.format(tau=TAU, **DEFAULTS) in " ".join(text.split())
+    assert line.format(**vars(demo.read_args([]))) in " ".join(text.split())
 
 
 def test_inline_metadata_names_the_same_requirements():
@@ -94,6 +86,7 @@ def test_inline_metadata_names_the_same_requirements():
 
 
 if __name__ == "__main__":
-    block = printed()
-    README.write_text(BLOCK.sub(lambda _: block, README.read_text()))
-    OTHER.write_text(printed(EVERY))
+    block, other = shell().stdout, shell(EVERY).stdout
+    assert block and other, "The script prints nothing: no text is made anew."
+    README.write_text(PAGE.replace(BLOCKS["text"], block), encoding="utf-8")
+    OTHER.write_text(f"{EVERY}\n{other}")
