@@ -98,12 +98,12 @@ def aggregate(kl):
     }
 
 
-def caption(vocab_size, trait_boost, seed):
+def caption(vocab_size, boost, seed):
     """Say what the separation table shows, and of which probs."""
     return f"""\
 KL(student || base), in nats, is aggregated over positions t: mean, root mean
 square (rmse_t), 95th percentile and maximum. Ratios are taken before rounding.
-Probs are synthetic: vocabulary {vocab_size}, trait boost {trait_boost}, seed {seed}."""
+The probs are synthetic: vocabulary {vocab_size}, trait boost {boost}, seed {seed}."""
 
 
 def separation_table(trait, loop, ratio, positions):
@@ -116,11 +116,11 @@ def separation_table(trait, loop, ratio, positions):
     return tabulate(rows, [f"student ({positions} positions)", *ratio], "github")
 
 
-def verdict(trait_nats, loop_nats, tau):
+def verdict(t_nats, l_nats, tau):
     """Say what a barrier at tau does; it should fire on the loop only."""
-    if loop_nats > tau:
-        return "fires on both" if trait_nats > tau else "works"
-    return "fires on trait only" if trait_nats > tau else "misses the loop"
+    if l_nats > tau:
+        return "fires on both" if t_nats > tau else "works"
+    return "fires on trait only" if t_nats > tau else "misses the loop"
 
 
 def column(nats):
@@ -133,9 +133,9 @@ def tau_column(tau):
     return min(max(column(tau), 2), len(AXIS) - 2)
 
 
-def bar(trait_nats, loop_nats, tau):
+def bar(t_nats, l_nats, tau):
     """Draw trait (T), loop (L), tau (|) and the taus that work (=) on the axis."""
-    nats = {"T": trait_nats, "L": loop_nats, "|": tau}
+    nats = {"T": t_nats, "L": l_nats, "|": tau}
     marks = sorted(nats, key=nats.get)  # of equals, T is left of L, and L of |
     split = marks.index("|")
     place = {"|": tau_column(tau)}
@@ -174,7 +174,7 @@ is over tau. It works if it fires on the loop and not on the trait:
 
 
 def predictions(trait, loop, ratio, tau):
-    """List what SHOULD be, each with its inequality in numbers and whether it holds."""
+    """List what SHOULD be, each with an inequality in numbers and whether it holds."""
     mean, rmse, p95 = loop["mean_t"], loop["rmse_t"], loop["p95_t"]
     mx, rx, px = ratio["mean_t"], ratio["rmse_t"], ratio["p95_t"]
     top, twice = trait["max_t"], f"2 * {tau:g}"
@@ -211,17 +211,17 @@ def enough_for_p95(positions):
 
 
 def dilution(trait_kl, loop_kl, trait, loop, tau):
-    """Say where the students differ from the base, and what makes an aggregate fire."""
+    """Say where the students differ from the base, and what makes aggregates fire."""
     n, total, mean = len(loop_kl), loop_kl.sum(), loop["mean_t"]
-    trait_n, loop_n = np.count_nonzero(trait_kl), np.count_nonzero(loop_kl)
-    t_rise, l_rise = trait["rmse_t"] / trait["mean_t"], loop["rmse_t"] / loop["mean_t"]
+    t_n, l_n = np.count_nonzero(trait_kl), np.count_nonzero(loop_kl)
+    t_up, l_up = trait["rmse_t"] / trait["mean_t"], loop["rmse_t"] / loop["mean_t"]
     lim, m, over = np.sqrt(n) * tau, enough_for_p95(n), (loop_kl > tau).sum()
     return f"""\
-The loop differs from the base at {loop_n} of {n} positions, the trait at {trait_n}. The
+The loop differs from the base at {l_n} of {n} positions, the trait at {t_n}. The
 loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. Uneven
-KLs raise rmse_t / mean_t: row 5 holds if the loop's, {l_rise:.1f}, is over the trait's,
-{t_rise:.1f}. One KL over tau is enough to make max_t fire, {m} are for p95_t, and one
-over sqrt({n}) tau ({lim:.3g} nats) is for rmse_t. The loop has {over} KLs over tau."""
+KLs raise rmse_t / mean_t: row 5 holds if the loop's, {l_up:.1f}, is over the trait's,
+{t_up:.1f}. One KL over tau is enough to make max_t fire, {m} will do for p95_t, and
+one over sqrt({n}) tau ({lim:.3g} nats) for rmse_t. The loop has {over} KLs over tau."""
 
 
 def strip(kl):
