@@ -221,7 +221,7 @@ The loop differs from the base at {l_n} of {n} positions, the trait at {t_n}. Th
 loop's KLs sum to {total:.3f} nats, so its mean_t is that / {n} = {mean:.3f}. Uneven
 KLs raise rmse_t / mean_t: row 5 holds if the loop's, {l_up:.1f}, is over the trait's,
 {t_up:.1f}. One KL over tau is enough to make max_t fire, {m} will do for p95_t, and
-one over sqrt({n}) tau ({lim:.3g} nats) for rmse_t. The loop has {over} KLs over tau."""
+one over sqrt({n}) tau ({lim:.3g} nats) for rmse_t. The loop has {over} over tau."""
 
 
 def strip(kl):
