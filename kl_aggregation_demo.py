@@ -198,11 +198,11 @@ def checks(predicted):
     return f"""\
 {tabulate(rows, headers, "github", disable_numparse=True)}
 
-If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t never
-fires there, as in the #101 collapse. If T < L, taus from T up to L work, and
-the sep ratio, L/T, is their margin. Rows 5 and 6 are the point: if mean_t had
-as much margin as rmse_t and p95_t, some tau for it would do as well, and these
-two would buy nothing."""
+If row 1 holds, relu(mean_t - tau) = 0 on the loop: a barrier on mean_t
+never fires there, as in the #101 collapse. If T < L, taus from T up to L work,
+and the sep ratio, L/T, is their margin. Rows 5 and 6 are the point: if mean_t
+had as much margin as rmse_t and p95_t, some tau for it would do as well, and
+these two would buy nothing."""
 
 
 def enough_for_p95(positions):
